@@ -1,0 +1,1 @@
+"""One outside service a module. Adapters never import one another."""

@@ -1,0 +1,166 @@
+"""Where every file of a workspace lives. No other module spells a file name under a workspace."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from patchcore.errors import Refused
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with git, DVC, params.yaml and dvc.yaml; every path below it is a method of this class."""
+
+    root: Path
+
+    # What git keeps.
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def pipeline(self) -> Path:
+        return self.root / "dvc.yaml"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.root / "dvc.lock"
+
+    @property
+    def ignore_file(self) -> Path:
+        return self.root / ".gitignore"
+
+    @property
+    def code_link(self) -> Path:
+        """The package's code, seen from the workspace, so that dvc.yaml can name it as a dependency."""
+        return self.root / "patchcore"
+
+    # What DVC keeps: a category in MVTec layout. A pointer stands beside each folder.
+    def category(self, category: str) -> Path:
+        return self.root / "data" / category
+
+    def normals(self, category: str) -> Path:
+        return self.category(category) / "train"
+
+    def good_normals(self, category: str) -> Path:
+        return self.normals(category) / "good"
+
+    def evaluation(self, category: str) -> Path:
+        return self.category(category) / "test"
+
+    def ground_truth(self, category: str) -> Path:
+        return self.category(category) / "ground_truth"
+
+    def pointers(self, category: str) -> list[Path]:
+        folders = (self.normals(category), self.evaluation(category), self.ground_truth(category))
+        return [pointer_of(folder) for folder in folders]
+
+    # What the stages write.
+    def reports(self, category: str) -> Path:
+        return self.root / "reports" / category
+
+    def validation(self, category: str) -> Path:
+        return self.reports(category) / "validation.json"
+
+    def build_metrics(self, category: str) -> Path:
+        return self.reports(category) / "bank.json"
+
+    def metrics(self, category: str) -> Path:
+        return self.reports(category) / "metrics.json"
+
+    def roc_plot(self, category: str) -> Path:
+        return self.reports(category) / "roc.csv"
+
+    def histogram_plot(self, category: str) -> Path:
+        return self.reports(category) / "histogram.csv"
+
+    def radius_plot(self, category: str) -> Path:
+        return self.reports(category) / "coreset_radius.csv"
+
+    def manifest(self, category: str) -> Path:
+        """The data-set version: every image of the category with its sha256."""
+        return self.root / "work" / category / "manifest.json"
+
+    def features_index(self, category: str) -> Path:
+        return self.root / "work" / category / "features.json"
+
+    def bank(self, category: str) -> Path:
+        return self.root / "work" / category / "bank"
+
+    def evaluation_results(self, category: str) -> Path:
+        return self.root / "work" / category / "evaluation"
+
+    # What a machine keeps for itself; git ignores it.
+    @property
+    def state(self) -> Path:
+        return self.root / ".patchcore"
+
+    @property
+    def busy_lock(self) -> Path:
+        return self.state / "lock"
+
+    @property
+    def feature_store(self) -> Path:
+        return self.state / "features"
+
+    @property
+    def bank_cache(self) -> Path:
+        return self.state / "banks"
+
+    @property
+    def ledger(self) -> Path:
+        return self.state / "ledger.db"
+
+    @property
+    def registry(self) -> Path:
+        return self.state / "mlflow" / "mlflow.db"
+
+    @property
+    def registry_artifacts(self) -> Path:
+        return self.state / "mlflow" / "artifacts"
+
+    @property
+    def prefect_home(self) -> Path:
+        return self.state / "prefect"
+
+    def data_docs(self, category: str) -> Path:
+        return self.state / "data_docs" / category
+
+    # What comes in and goes out.
+    def drop(self, category: str) -> Path:
+        return self.root / "drop" / category
+
+    def quarantine(self, category: str) -> Path:
+        return self.root / "quarantine" / category
+
+    def batch(self, batch: str) -> Path:
+        return self.root / "batches" / batch
+
+    def relative(self, path: Path) -> str:
+        """Return a path below the workspace as the text that manifests, reports and the ledger hold."""
+        return path.relative_to(self.root).as_posix()
+
+
+def pointer_of(folder: Path) -> Path:
+    """Return the DVC pointer of a tracked folder: data/bottle/train -> data/bottle/train.dvc."""
+    return folder.with_name(folder.name + ".dvc")
+
+
+def find_workspace(folder: Path | None = None) -> Workspace:
+    """Return the workspace at ``folder``, or at PATCHCORE_WORKSPACE, or in the current folder.
+
+    Raises:
+        Refused: there is no params.yaml with a dvc.yaml beside it.
+    """
+    root = (folder or Path(os.environ.get("PATCHCORE_WORKSPACE", "."))).resolve()
+    workspace = Workspace(root)
+    if not (workspace.params.is_file() and workspace.pipeline.is_file()):
+        raise Refused(
+            f"no workspace in {root}",
+            got="a folder without params.yaml and dvc.yaml",
+            expected="a workspace",
+            remedy=f"make one with: patchcore init {root}",
+        )
+    return workspace

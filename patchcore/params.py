@@ -1,0 +1,156 @@
+"""params.yaml, typed, frozen and strict: an unknown key or a value out of range is refused with its name."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from patchcore.errors import Refused
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+OpenShare = Annotated[float, Field(gt=0.0, lt=1.0)]
+CategoryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+Backbone = Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "wide_resnet50_2", "resnet18"]
+
+
+class _Block(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class ValidateParams(_Block):
+    """What a good image is."""
+
+    size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None
+    modes: Annotated[tuple[str, ...], Field(min_length=1)]
+    brightness: tuple[float, float]
+    sharpness_at_least: Annotated[float, Field(ge=0.0)]
+    near_duplicate_distance: Annotated[float, Field(ge=0.0)]
+    normals_at_least: Annotated[int, Field(ge=2)]
+    evaluation_at_least: Annotated[int, Field(ge=1)]
+
+
+class ExtractParams(_Block):
+    """How an image becomes patch features."""
+
+    backbone: Backbone
+    layers: Annotated[tuple[str, ...], Field(min_length=1)]
+    weights: Path | None
+    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
+    image_size: Annotated[int, Field(ge=32)]
+    pool: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+    runtime: Literal["torch"]
+    precision: Literal["float32"]
+
+    @model_validator(mode="after")
+    def _a_pool_has_a_middle(self) -> Self:
+        if self.pool % 2 == 0:
+            raise ValueError("pool must be odd: a neighbourhood has a patch in its middle")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_come_with_their_digest(self) -> Self:
+        if (self.weights is None) != (self.weights_sha256 is None):
+            raise ValueError("weights and weights_sha256 go together")
+        return self
+
+
+class BuildParams(_Block):
+    """How patch features become a memory bank with a threshold."""
+
+    coreset_ratio: Annotated[float, Field(gt=0.0, le=1.0)]
+    projection_dimension: Annotated[int, Field(ge=1)] | None
+    held_out_share: OpenShare
+    false_alarm_rate: OpenShare
+    neighbours: Annotated[int, Field(ge=1)]
+    smoothing_sigma: Annotated[float, Field(ge=0.0)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+class EvaluateParams(_Block):
+    """How a bank is measured."""
+
+    aupro_limit: Annotated[float, Field(gt=0.0, le=1.0)]
+    example_heatmaps: Annotated[int, Field(ge=0)]
+
+
+class GateParams(_Block):
+    """What a bank must reach before it may go to production."""
+
+    image_auroc_at_least: Share
+    pixel_auroc_at_least: Share
+    aupro_at_least: Share
+    normals_at_least: Annotated[int, Field(ge=1)]
+    defects_at_least: Annotated[int, Field(ge=1)]
+    image_auroc_drop_at_most: Share
+
+
+class VersioningParams(_Block):
+    """Whether what a command did is committed to git and pushed to the DVC remote."""
+
+    commit: bool
+    push: bool
+
+
+class ScheduleParams(_Block):
+    """When `patchcore serve` looks for new normal images."""
+
+    retrain: str
+    time_zone: str
+    minimum_new_images: Annotated[int, Field(ge=1)]
+
+
+class Params(_Block):
+    """The whole of params.yaml."""
+
+    categories: tuple[CategoryName, ...]
+    validate_: ValidateParams = Field(alias="validate")  # `validate` is a method of every pydantic model
+    extract: ExtractParams
+    build: BuildParams
+    evaluate: EvaluateParams
+    gate: GateParams
+    versioning: VersioningParams
+    schedule: ScheduleParams
+
+    def require(self, category: str) -> None:
+        """Check that a category exists.
+
+        Raises:
+            Refused: it is not in the list of categories.
+        """
+        if category not in self.categories:
+            raise Refused(
+                f"no category {category!r} in params.yaml",
+                got=repr(category),
+                expected=f"one of {', '.join(self.categories) or 'none yet'}",
+                remedy=f"add one with: patchcore add {category} FOLDER",
+            )
+
+
+def load_params(path: Path) -> Params:
+    """Return the parameters of a workspace.
+
+    Raises:
+        Refused: the file is missing, is not YAML, has an unknown key, lacks one, or holds a value out of range.
+    """
+    from ruamel.yaml import YAML, YAMLError
+
+    try:
+        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (OSError, YAMLError) as error:
+        raise Refused(f"{path} cannot be read", got=str(error), expected="a YAML file", remedy="mend it") from error
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise _refusal(path, error) from error
+
+
+def _refusal(path: Path, error: ValidationError) -> Refused:
+    first, *others = error.errors()
+    key = ".".join(str(part) for part in first["loc"]) or "the file"
+    more = f" (and {len(others)} more)" if others else ""
+    if first["type"] == "extra_forbidden":
+        return Refused(f"{path}: unknown key {key}", got=key, expected="only known keys", remedy=f"remove it{more}")
+    return Refused(
+        f"{path}: {key}", got=repr(first.get("input"))[:80], expected=first["msg"], remedy=f"change {key}{more}"
+    )

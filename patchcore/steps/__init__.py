@@ -1,0 +1,1 @@
+"""The DVC stages: each module is a function from files to files."""
