@@ -152,5 +152,8 @@ def _refusal(path: Path, error: ValidationError) -> Refused:
     if first["type"] == "extra_forbidden":
         return Refused(f"{path}: unknown key {key}", got=key, expected="only known keys", remedy=f"remove it{more}")
     return Refused(
-        f"{path}: {key}", got=repr(first.get("input"))[:80], expected=first["msg"], remedy=f"change {key}{more}"
+        f"{path}: {key}",
+        got=repr(first.get("input"))[:80],
+        expected=first["msg"],
+        remedy=f"change {key}{more}",
     )

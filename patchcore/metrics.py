@@ -1,0 +1,130 @@
+"""How well scores tell defective from normal. Raw scores in, no clamping; one class alone is an error, never 0.5.
+
+Letters: B images, H W pixels. Scores are higher for more anomalous.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class UndefinedMetric(ValueError):
+    """A metric that needs both classes was asked of one."""
+
+
+@dataclass(frozen=True)
+class RocCurve:
+    """A receiver operating characteristic, from (0, 0) to (1, 1).
+
+    Attributes:
+        false_positive_rate: float64 (T,), rising.
+        true_positive_rate: float64 (T,), rising.
+        thresholds: float64 (T,), falling; the first is infinite.
+    """
+
+    false_positive_rate: NDArray[np.float64]
+    true_positive_rate: NDArray[np.float64]
+    thresholds: NDArray[np.float64]
+
+
+def auroc(scores: NDArray[np.float32], defective: NDArray[np.bool_]) -> float:
+    """Return the area under the ROC curve of scores of any shape, image or pixel.
+
+    Raises:
+        UndefinedMetric: one class is missing.
+        ValueError: the shapes differ or a score is not finite.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    flat_scores, flat_labels = _checked(scores, defective)
+    return float(roc_auc_score(flat_labels, flat_scores))
+
+
+def average_precision(scores: NDArray[np.float32], defective: NDArray[np.bool_]) -> float:
+    """Return the area under the precision-recall curve, as a step sum. Raises as `auroc` does."""
+    from sklearn.metrics import average_precision_score
+
+    flat_scores, flat_labels = _checked(scores, defective)
+    return float(average_precision_score(flat_labels, flat_scores))
+
+
+def f1_max(scores: NDArray[np.float32], defective: NDArray[np.bool_]) -> float:
+    """Return the largest F1 over all thresholds. Raises as `auroc` does."""
+    from sklearn.metrics import precision_recall_curve
+
+    flat_scores, flat_labels = _checked(scores, defective)
+    precision, recall, _ = precision_recall_curve(flat_labels, flat_scores)
+    total = precision + recall
+    return float(np.max(2 * precision * recall / np.where(total == 0, 1, total)))
+
+
+def roc_curve(scores: NDArray[np.float32], defective: NDArray[np.bool_]) -> RocCurve:
+    """Return the ROC curve. Raises as `auroc` does."""
+    from sklearn.metrics import roc_curve as sklearn_roc_curve
+
+    flat_scores, flat_labels = _checked(scores, defective)
+    false_positive, true_positive, thresholds = sklearn_roc_curve(flat_labels, flat_scores)
+    return RocCurve(false_positive, true_positive, thresholds.astype(np.float64))
+
+
+def aupro(maps: NDArray[np.float32], masks: NDArray[np.bool_], limit: float = 0.3) -> float:
+    """Return the area under the per-region-overlap curve up to a false-positive rate, divided by that rate.
+
+    The overlap at a threshold is the share of each defect region (8-connected, per image) at or above it, averaged
+    over all regions of all images with equal weight (Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021,
+    section 5.2). Every threshold that occurs is used: no binning.
+
+    Args:
+        maps: float32 (B, H, W), anomaly maps.
+        masks: bool (B, H, W), True on a defect.
+        limit: false-positive rate at which the integral ends, over 0, at most 1.
+
+    Raises:
+        UndefinedMetric: there is no defect region or no normal pixel.
+        ValueError: the shapes differ, a score is not finite, or the limit is out of range.
+    """
+    if not 0 < limit <= 1:
+        raise ValueError(f"limit: got {limit}, expected over 0 and at most 1")
+    scores, labels = _checked(maps, masks)
+    weights = _region_weights(masks).ravel()
+    order = np.argsort(-scores, kind="stable")
+    last_of_a_value = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # ties move together
+    false_positive = np.cumsum(~labels[order])[last_of_a_value] / np.count_nonzero(~labels)
+    overlap = np.cumsum(weights[order])[last_of_a_value]
+    return _area_up_to(limit, np.insert(false_positive, 0, 0.0), np.insert(overlap, 0, 0.0)) / limit
+
+
+def _region_weights(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Give each defect pixel 1 / (pixels of its region * regions), so that all weights add up to 1."""
+    from scipy.ndimage import label
+
+    weights = np.zeros(masks.shape, dtype=np.float64)
+    regions = 0
+    for image, mask in enumerate(masks):
+        numbered, count = label(mask, structure=np.ones((3, 3), dtype=int))
+        sizes = np.bincount(numbered.ravel(), minlength=count + 1)
+        weights[image][mask] = 1 / sizes[numbered[mask]]
+        regions += count
+    return weights / regions
+
+
+def _area_up_to(limit: float, x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Integrate a curve by trapezoids from 0 to the limit, where it is cut by interpolation."""
+    inside = x <= limit
+    at_limit = float(np.interp(limit, x, y))
+    return float(np.trapezoid(np.append(y[inside], at_limit), np.append(x[inside], limit)))
+
+
+def _checked(
+    scores: NDArray[np.float32], defective: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    if scores.shape != defective.shape:
+        raise ValueError(f"scores and labels: got shapes {scores.shape} and {defective.shape}, expected the same")
+    if not np.isfinite(scores).all():
+        raise ValueError("scores: got a value that is not finite, expected finite scores")
+    labels = defective.astype(bool).ravel()
+    if labels.all() or not labels.any():
+        only = "defective" if labels.any() else "normal"
+        raise UndefinedMetric(f"labels: got {only} ones alone, expected both classes")
+    return scores.ravel(), labels

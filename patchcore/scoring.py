@@ -1,0 +1,106 @@
+"""From patch distances to image scores and anomaly maps. Higher is more anomalous, everywhere.
+
+Letters: B images, h w grid of patches, H W pixels, D features, k neighbours.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchcore.index import NearestNeighbours
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a bank says of a batch of images.
+
+    Attributes:
+        image: float32 (B,), Euclidean distance in feature space (re-weighted where Eq. 7 is on), 0 or more.
+        maps: float32 (B, h, w), distance of every patch to its nearest bank row, before upsampling.
+        nearest: int64 (B, h, w), the bank row that each patch is nearest to.
+    """
+
+    image: NDArray[np.float32]
+    maps: NDArray[np.float32]
+    nearest: NDArray[np.int64]
+
+
+def score(
+    features: NDArray[np.float32], rows: NDArray[np.float32], index: NearestNeighbours, *, neighbours: int
+) -> Scores:
+    """Score images by their patch features.
+
+    Args:
+        features: float32 (B, h, w, D).
+        rows: float32 (M, D), the memory bank that the index was built on.
+        index: the search over ``rows``.
+        neighbours: b of the paper's Eq. 7; 1 leaves the largest patch distance as it is.
+
+    Raises:
+        ValueError: the shapes do not fit, or there are more neighbours than rows.
+    """
+    if features.ndim != 4:
+        raise ValueError(f"features: got shape {features.shape}, expected (B, h, w, D)")
+    if not 1 <= neighbours <= len(rows):
+        raise ValueError(f"neighbours: got {neighbours}, expected 1 to {len(rows)}, the number of bank rows")
+    images, height, width, depth = features.shape
+    patches = features.reshape(-1, depth)  # (B h w, D)
+    distances, nearest = index.search(patches)
+    maps = distances.reshape(images, height * width)  # (B, h w)
+    worst = maps.argmax(axis=1)  # (B,)
+    image = np.take_along_axis(maps, worst[:, None], 1)[:, 0]
+    if neighbours > 1:
+        chosen = patches.reshape(images, height * width, depth)[np.arange(images), worst]  # (B, D)
+        row = nearest.reshape(images, height * width)[np.arange(images), worst]  # (B,)
+        image = reweight(image, chosen, rows, index.search(rows[row], neighbours)[1])
+    grid = (images, height, width)
+    return Scores(image=image, maps=distances.reshape(grid), nearest=nearest.reshape(grid))
+
+
+def reweight(
+    distance: NDArray[np.float32],
+    patches: NDArray[np.float32],
+    rows: NDArray[np.float32],
+    neighbourhood: NDArray[np.int64],
+) -> NDArray[np.float32]:
+    """Weigh each image's score by how unusual its nearest row is (PatchCore, section 3.3, Eq. 7).
+
+    The weight is 1 - exp(d*) / sum over m in N_b(m*) of exp(|patch - m|), where m* is the row nearest to the worst
+    patch, d* its distance, and N_b(m*) are the b rows nearest to m*, itself among them.
+
+    Args:
+        distance: float32 (B,), d*.
+        patches: float32 (B, D), the worst patch of each image.
+        rows: float32 (M, D), the memory bank.
+        neighbourhood: int64 (B, b), the rows in N_b(m*).
+
+    Returns:
+        float32 (B,), from 0 to ``distance``.
+    """
+    to_rows = np.linalg.norm(patches[:, None, :].astype(np.float64) - rows[neighbourhood], axis=2)  # (B, b)
+    exact = distance.astype(np.float64)
+    # Divided by exp(d*) above and below: exp of a distance alone overflows.
+    weight = 1 - 1 / np.exp(np.minimum(to_rows - exact[:, None], 700)).sum(axis=1)
+    return np.asarray(np.maximum(weight, 0) * exact, dtype=np.float32)
+
+
+def anomaly_maps(maps: NDArray[np.float32], size: int, *, sigma: float) -> NDArray[np.float32]:
+    """Upsample patch scores to the image and smooth them (PatchCore, section 3.3: bilinear, Gaussian of sigma 4).
+
+    Args:
+        maps: float32 (B, h, w).
+        size: side of the square image in pixels.
+        sigma: of the Gaussian, in pixels of that image; 0 leaves the maps as they are.
+
+    Returns:
+        float32 (B, size, size).
+    """
+    import torch
+    from scipy.ndimage import gaussian_filter
+
+    grid = torch.from_numpy(maps)[:, None]  # (B, 1, h, w)
+    large = torch.nn.functional.interpolate(grid, size=(size, size), mode="bilinear", align_corners=False)[:, 0]
+    if sigma == 0:
+        return np.asarray(large.numpy())
+    return np.asarray(gaussian_filter(large.numpy(), sigma=(0, sigma, sigma)), dtype=np.float32)
