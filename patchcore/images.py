@@ -1,0 +1,285 @@
+"""Pictures as arrays, and facts about pictures. What cannot be read faithfully is refused, never guessed."""
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from patchcore.errors import Refused
+
+THUMBNAIL_SIDE = 64
+# Only these decoders run: some of Pillow's others start programs (EPS runs Ghostscript).
+_FORMATS = ("BMP", "JPEG", "PNG", "TIFF")
+# Pillow clips 16-bit and float pixels on conversion, so a picture of those would lose its content in silence.
+_MODES = frozenset({"1", "L", "P", "RGB", "RGBA"})
+_LARGEST = 89_478_485  # pixels: a quarter of a gigabyte once decoded; beyond is taken for a decompression bomb
+
+
+class UnreadableImage(Refused):
+    """A file that is not a whole picture of a supported kind. Its text names the file."""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What is known of one image file; everything but the digest may be missing when it is not decodable.
+
+    Attributes:
+        sha256: of the file's bytes, 64 hexadecimal digits.
+        decodable: whether the whole picture can be read faithfully.
+        reason: None, or one line that says why not.
+        width: pixels.
+        height: pixels.
+        mode: how pixels are stored, in Pillow's words: "L" is grey, "RGB" is colour.
+        brightness: mean grey level, 0 to 255.
+        sharpness: variance of the Laplacian of the grey levels; 0 is flat, larger is sharper.
+        thumbnail: (64, 64) float32 grey levels, 0 to 255.
+    """
+
+    sha256: str
+    decodable: bool
+    reason: str | None
+    width: int | None
+    height: int | None
+    mode: str | None
+    brightness: float | None
+    sharpness: float | None
+    thumbnail: NDArray[np.float32] | None
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Return every visible file below a folder, whatever its suffix, ordered by its posix path.
+
+    Whether a file is an image is for validation to say: one that is not must be found, not overlooked.
+    A folder that does not exist has no files.
+    """
+    relative = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    visible = (path for path in relative if not any(part.startswith(".") for part in path.parts))
+    return [folder / path for path in sorted(visible, key=Path.as_posix)]
+
+
+def load_rgb(path: Path, side: int) -> NDArray[np.uint8]:
+    """Return a picture as a square.
+
+    Args:
+        path: an image file.
+        side: pixels of the square; the aspect ratio is not kept.
+
+    Returns:
+        (side, side, 3) uint8, red, green, blue, 0 to 255.
+
+    Raises:
+        UnreadableImage: the file is missing, truncated, not an image, or of an unsupported kind.
+    """
+    return rgb_of_bytes(_content(path), side, str(path))
+
+
+def rgb_of_bytes(content: bytes, side: int, name: str) -> NDArray[np.uint8]:
+    """Return a picture in memory as a square; see `load_rgb`.
+
+    Args:
+        content: the bytes of an image file.
+        side: pixels of the square.
+        name: what errors call the picture.
+
+    Returns:
+        (side, side, 3) uint8, red, green, blue, 0 to 255.
+
+    Raises:
+        UnreadableImage: the bytes are not a whole image of a supported kind.
+    """
+    square = _decode(content, name).convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
+    return np.asarray(square)
+
+
+def to_square(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Return a decoded picture as the square that `load_rgb` would give.
+
+    Args:
+        image: (H, W, 3) uint8, red, green, blue, 0 to 255.
+        side: pixels of the square.
+
+    Returns:
+        (side, side, 3) uint8.
+
+    Raises:
+        ValueError: the shape or the type has no meaning.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"image: got {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR))
+
+
+def load_mask(path: Path, side: int) -> NDArray[np.bool_]:
+    """Return a defect mask as a square, by nearest neighbour.
+
+    Returns:
+        (side, side) bool, True where any channel is above 0: the defect.
+
+    Raises:
+        UnreadableImage: the file is missing, truncated, not an image, or of an unsupported kind.
+    """
+    # Through RGB, not grey: a dark blue label would be rounded to grey level 0.
+    mask = _decode(_content(path), str(path)).convert("RGB").resize((side, side), Image.Resampling.NEAREST)
+    marked: NDArray[np.bool_] = np.not_equal(np.asarray(mask), 0).any(axis=2)
+    return marked
+
+
+def describe(path: Path) -> ImageFacts:
+    """Return the facts about an image file; a bad image is a fact too, not an error.
+
+    Raises:
+        UnreadableImage: not even the bytes of the file can be read.
+    """
+    content = _content(path)
+    sha256 = hashlib.sha256(content).hexdigest()
+    try:
+        image = _decode(content, str(path))
+    except UnreadableImage as error:
+        return ImageFacts(sha256, False, error.got, None, None, None, None, None, None)
+    mode, grey = image.mode, image.convert("L")
+    levels = np.asarray(grey, dtype=np.float32)
+    # Triangle filter: of Pillow's filters it tells a resized copy from another picture best (measured).
+    small = grey.convert("F").resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BILINEAR)
+    return ImageFacts(
+        sha256,
+        decodable=True,
+        reason=None,
+        width=image.width,
+        height=image.height,
+        mode=mode,
+        brightness=float(levels.mean(dtype=np.float64)),
+        sharpness=_sharpness(levels),
+        thumbnail=np.asarray(small, dtype=np.float32),
+    )
+
+
+def describe_all(paths: Sequence[Path], progress: Callable[[int], None] | None = None) -> list[ImageFacts]:
+    """Return the facts about many files, in their order.
+
+    Args:
+        paths: image files.
+        progress: called with 1 after each file.
+
+    Raises:
+        UnreadableImage: the bytes of a file cannot be read.
+    """
+    described = []
+    # Threads, not processes: decoding and resizing release the interpreter's lock.
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for facts in pool.map(describe, paths):
+            described.append(facts)
+            if progress:
+                progress(1)
+    return described
+
+
+def near_duplicates(
+    thumbnails: NDArray[np.float32], distance: float, *, settled: int = 0, block: int = 512
+) -> list[tuple[int, int]]:
+    """Find the images that show what an earlier image shows already.
+
+    The distance is the root mean square difference of grey levels. Its square is |a|² + |b|² - 2ab, so one
+    matrix product compares a block of images with all others; the pairs that it can't rule out, rounding
+    included, are computed again, directly. (A mean absolute difference has no such product.) An image that
+    is found is left out of later comparisons: so each found one is near one that stays, and no two that
+    stay are near each other.
+
+    Args:
+        thumbnails: (B, h, w) float32 grey levels, 0 to 255.
+        distance: grey levels, at least 0; equal to it counts as near.
+        settled: so many images at the front are compared against, but never found themselves.
+        block: images a matrix product compares at once; beside the thumbnails, twice their memory and about
+            16·block·B bytes are used.
+
+    Returns:
+        (later, earlier) pairs of indices, at most one for each later image, in order.
+    """
+    count, pixels = len(thumbnails), int(np.prod(thumbnails.shape[1:]))
+    flat = thumbnails.reshape(count, pixels)
+    flat = flat - flat.mean(axis=0, dtype=np.float64).astype(np.float32) if count else flat  # short rounds less
+    norms = np.einsum("bp,bp->b", flat, flat)  # (B,)
+    limit = pixels * (distance + 1e-4) ** 2  # the rest is what subtracting the mean may round away
+    rounding = float(pixels * np.finfo(np.float32).eps)  # of a float32 dot product, relative to |a||b|, at worst
+    stays = np.ones(count, dtype=np.bool_)
+    pairs: list[tuple[int, int]] = []
+    for start in range(settled, count, block):
+        stop = min(start + block, count)
+        sums = norms[start:stop, None] + norms[:stop]  # (block, stop)
+        near = (1.0 - rounding) * sums - 2.0 * (flat[start:stop] @ flat[:stop].T) <= limit
+        for later in start + np.flatnonzero(near.sum(axis=1) > 1):  # each is near itself
+            candidates = np.flatnonzero(near[later - start, :later] & stays[:later])
+            exact = np.square(thumbnails[candidates] - thumbnails[later], dtype=np.float64).mean(axis=(1, 2))
+            found = candidates[exact <= distance**2]
+            if len(found):
+                stays[later] = False
+                pairs.append((int(later), int(found[0])))
+    return pairs
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableImage(
+            f"{path} cannot be read",
+            got=error.strerror or str(error),
+            expected="an image file",
+            remedy="check that it is there and may be read",
+        ) from error
+
+
+def _decode(content: bytes, name: str) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(content), formats=_FORMATS)
+        _check_kind(image, name)
+        image.load()
+    except (UnreadableImage, MemoryError):
+        raise
+    except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
+        raise _unreadable(name, *_words(error, content)) from error
+    return image
+
+
+def _check_kind(image: Image.Image, name: str) -> None:
+    width, height = image.size
+    if width * height > _LARGEST:
+        raise _unreadable(name, f"{width}x{height} pixels", f"at most {_LARGEST} pixels")
+    if image.mode not in _MODES:
+        kinds = ", ".join(sorted(_MODES))
+        raise _unreadable(name, f"pixels of mode {image.mode}", f"one of {kinds}: save it with 8 bits a channel")
+    # A JPEG of format MPO carries previews behind the picture; pages of a TIFF are pictures of their own.
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise _unreadable(name, "several pictures in one file", "one picture a file")
+
+
+def _words(error: Exception, content: bytes) -> tuple[str, str]:
+    expected = "a whole BMP, JPEG, PNG or TIFF image"
+    if not content:
+        return "an empty file", expected
+    if isinstance(error, Image.DecompressionBombError):
+        return "more pixels than fit in memory", f"at most {_LARGEST} pixels"
+    if isinstance(error, UnidentifiedImageError):
+        return "a file that is not an image", expected
+    return f"a damaged image ({error or type(error).__name__})", expected
+
+
+def _unreadable(name: str, got: str, expected: str) -> UnreadableImage:
+    return UnreadableImage(
+        f"{name} is not a usable image", got=got, expected=expected, remedy="replace or remove the file"
+    )
+
+
+def _sharpness(levels: NDArray[np.float32]) -> float:
+    """Return the variance of the 4-neighbour Laplacian inside the picture; 0 where there is no inside."""
+    middle = levels[1:-1, 1:-1]
+    if middle.size == 0:
+        return 0.0
+    laplacian = levels[:-2, 1:-1] + levels[2:, 1:-1] + levels[1:-1, :-2] + levels[1:-1, 2:] - 4.0 * middle
+    return float(laplacian.var(dtype=np.float64))

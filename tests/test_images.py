@@ -1,0 +1,251 @@
+import hashlib
+import io
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from patchcore.images import (
+    UnreadableImage,
+    describe,
+    describe_all,
+    list_images,
+    load_mask,
+    load_rgb,
+    near_duplicates,
+    rgb_of_bytes,
+)
+
+BOTTLE = Path(__file__).resolve().parents[2] / "shared/data/bottle"
+
+
+def picture(seed: int = 0, width: int = 40, height: int = 30) -> Image.Image:
+    generator = np.random.default_rng(seed)
+    return Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def saved(image: Image.Image, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+    return path
+
+
+def test_files_are_listed_in_posix_order_whatever_their_suffix(tmp_path: Path) -> None:
+    for name in ("b.png", "a/z.txt", "a.png", ".hidden.png", ".folder/c.png", "a/nothing"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    names = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)]
+    assert names == ["a.png", "a/nothing", "a/z.txt", "b.png"]
+    assert list_images(tmp_path / "none") == []
+
+
+def test_a_grey_picture_becomes_three_equal_channels(tmp_path: Path) -> None:
+    path = saved(Image.new("L", (20, 10), 77), tmp_path / "grey.png")
+    assert np.array_equal(load_rgb(path, 8), np.full((8, 8, 3), 77, dtype=np.uint8))
+
+
+def test_resizing_averages_what_it_shrinks(tmp_path: Path) -> None:
+    stripes = np.zeros((64, 64), dtype=np.uint8)
+    stripes[:, ::2] = 255
+    square = load_rgb(saved(Image.fromarray(stripes), tmp_path / "stripes.png"), 8)
+    assert square.dtype == np.uint8
+    assert np.abs(square.astype(int) - 127).max() <= 8  # without antialiasing: 0 or 255
+
+
+def test_bytes_and_file_give_the_same_picture(tmp_path: Path) -> None:
+    path = saved(picture(), tmp_path / "one.png")
+    assert np.array_equal(load_rgb(path, 16), rgb_of_bytes(path.read_bytes(), 16, "served"))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
+def test_supported_modes_are_read(tmp_path: Path, mode: str) -> None:
+    path = saved(picture().convert(mode), tmp_path / "image.png")
+    assert load_rgb(path, 8).shape == (8, 8, 3)
+    assert describe(path).mode == mode
+
+
+def truncated(folder: Path) -> Path:
+    whole = saved(picture(), folder / "truncated.png")
+    whole.write_bytes(whole.read_bytes()[:-800])
+    return whole
+
+
+def text(folder: Path) -> Path:
+    (folder / "text.png").write_text("not an image")
+    return folder / "text.png"
+
+
+def nothing(folder: Path) -> Path:
+    (folder / "nothing.png").touch()
+    return folder / "nothing.png"
+
+
+def sixteen_bits(folder: Path) -> Path:
+    return saved(Image.fromarray(np.full((8, 8), 4000, dtype=np.uint16)), folder / "deep.png")
+
+
+def pages(folder: Path) -> Path:
+    picture(1).save(folder / "pages.tiff", save_all=True, append_images=[picture(2)])
+    return folder / "pages.tiff"
+
+
+def postscript(folder: Path) -> Path:
+    return saved(picture(), folder / "program.eps")
+
+
+def bomb(folder: Path) -> Path:
+    header = struct.pack("<2sIHHI", b"BM", 54, 0, 0, 54) + struct.pack(
+        "<IiiHHIIiiII", 40, 60_000, 60_000, 1, 24, *[0] * 6
+    )
+    (folder / "bomb.bmp").write_bytes(header)
+    return folder / "bomb.bmp"
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (truncated, "damaged image"),
+        (text, "not an image"),
+        (nothing, "an empty file"),
+        (sixteen_bits, "mode I;16"),
+        (pages, "several pictures"),
+        (postscript, "not an image"),
+        (bomb, "pixels"),
+    ],
+)
+def test_bad_files_are_refused_by_name_and_described_without_an_error(
+    tmp_path: Path, make: Callable[[Path], Path], words: str
+) -> None:
+    path = make(tmp_path)
+    with pytest.raises(UnreadableImage, match=path.name) as caught:
+        load_rgb(path, 8)
+    assert words in str(caught.value)
+    assert caught.value.exit_code == 3
+
+    facts = describe(path)
+    assert not facts.decodable
+    assert facts.reason
+    assert words in facts.reason
+    assert "\n" not in facts.reason
+    assert facts.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert facts.thumbnail is None
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableImage, match=r"gone\.png"):
+        load_rgb(tmp_path / "gone.png", 8)
+    with pytest.raises(UnreadableImage, match=r"gone\.png"):
+        describe(tmp_path / "gone.png")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns of odd tags before it fails
+@pytest.mark.parametrize("suffix", ["PNG", "JPEG", "TIFF", "BMP"])
+def test_no_damage_escapes_as_another_error(tmp_path: Path, suffix: str) -> None:
+    stream = io.BytesIO()
+    picture().save(stream, suffix)
+    content = stream.getvalue()
+    generator = np.random.default_rng(7)
+    for _ in range(150):
+        damaged = bytearray(content[: generator.integers(1, len(content) + 1)])
+        for place in generator.integers(0, min(len(damaged), 200), 4):
+            damaged[place] = generator.integers(0, 256)
+        path = tmp_path / "damaged"
+        path.write_bytes(damaged)
+        facts = describe(path)
+        assert facts.decodable == (facts.reason is None) == (facts.thumbnail is not None)
+
+
+def test_masks_are_true_where_any_channel_is_above_zero(tmp_path: Path) -> None:
+    marks = np.zeros((4, 4, 3), dtype=np.uint8)
+    marks[0, 0] = (0, 0, 1)
+    marks[3, 3] = (255, 255, 255)
+    mask = load_mask(saved(Image.fromarray(marks), tmp_path / "mask.png"), 8)
+    expected = np.zeros((8, 8), dtype=bool)
+    expected[:2, :2] = expected[6:, 6:] = True
+    assert mask.dtype == np.bool_
+    assert np.array_equal(mask, expected)
+
+
+def test_facts_of_a_picture(tmp_path: Path) -> None:
+    facts = describe(saved(Image.new("L", (20, 10), 100), tmp_path / "flat.png"))
+    assert (facts.width, facts.height, facts.mode) == (20, 10, "L")
+    assert facts.brightness == pytest.approx(100.0)
+    assert facts.sharpness == 0.0
+    assert facts.thumbnail is not None
+    assert facts.thumbnail.shape == (64, 64)
+    assert facts.thumbnail.dtype == np.float32
+    assert np.allclose(facts.thumbnail, 100.0)
+
+
+def test_sharpness_is_the_variance_of_the_laplacian(tmp_path: Path) -> None:
+    levels = np.random.default_rng(3).integers(0, 256, (9, 7), dtype=np.uint8)
+    facts = describe(saved(Image.fromarray(levels), tmp_path / "noise.png"))
+    x = levels.astype(float)
+    laplacian = [
+        x[i - 1, j] + x[i + 1, j] + x[i, j - 1] + x[i, j + 1] - 4 * x[i, j] for i in range(1, 8) for j in range(1, 6)
+    ]
+    assert facts.sharpness == pytest.approx(np.var(laplacian), rel=1e-6)
+
+
+def test_one_pixel_has_facts_too(tmp_path: Path) -> None:
+    assert describe(saved(Image.new("L", (1, 1), 9), tmp_path / "dot.png")).sharpness == 0.0
+
+
+def test_many_are_described_in_their_order(tmp_path: Path) -> None:
+    paths = [saved(Image.new("L", (8, 8), level), tmp_path / f"{level}.png") for level in range(20)]
+    steps: list[int] = []
+    facts = describe_all(paths, steps.append)
+    assert [fact.brightness for fact in facts] == pytest.approx(list(range(20)))
+    assert steps == [1] * 20
+
+
+def naive(thumbnails: NDArray[np.float32], distance: float, settled: int) -> list[tuple[int, int]]:
+    stays, pairs = list(range(settled)), []
+    for later in range(settled, len(thumbnails)):
+        for earlier in stays:
+            difference = thumbnails[later].astype(float) - thumbnails[earlier]
+            if np.sqrt((difference**2).mean()) <= distance:
+                pairs.append((later, earlier))
+                break
+        else:
+            stays.append(later)
+    return pairs
+
+
+@pytest.mark.parametrize("block", [1, 7, 512])
+@pytest.mark.parametrize("settled", [0, 12])
+def test_near_duplicates_are_those_of_two_plain_loops(block: int, settled: int) -> None:
+    generator = np.random.default_rng(5)
+    base = generator.uniform(0, 255, (12, 8, 8))
+    noise = generator.uniform(0.0, 1.0, (60, 1, 1)) * generator.normal(0, 1, (60, 8, 8))
+    thumbnails = (base[generator.integers(0, 12, 60)] + noise).astype(np.float32)
+    for distance in (0.0, 0.3, 0.7, 1.2, 500.0):
+        expected = naive(thumbnails, distance, settled)
+        assert near_duplicates(thumbnails, distance, settled=settled, block=block) == expected
+    assert 5 < len(naive(thumbnails, 0.7, 0)) < 48
+
+
+def test_equal_images_are_found_at_distance_zero_and_none_are_found_among_none() -> None:
+    one = np.random.default_rng(0).uniform(0, 255, (1, 64, 64)).astype(np.float32)
+    assert near_duplicates(np.concatenate([one, one + 1, one]), 0.0) == [(2, 0)]
+    assert near_duplicates(np.zeros((0, 64, 64), dtype=np.float32), 1.0) == []
+
+
+def thumbnails_of(paths: list[Path]) -> NDArray[np.float32]:
+    return np.stack([facts.thumbnail for facts in describe_all(paths) if facts.thumbnail is not None])
+
+
+@pytest.mark.skipif(not BOTTLE.is_dir(), reason="the sample data is not here")
+def test_aligned_parts_are_not_near_duplicates_but_a_copy_saved_again_is(tmp_path: Path) -> None:
+    originals = [*list_images(BOTTLE / "train"), *list_images(BOTTLE / "test")]
+    assert near_duplicates(thumbnails_of(originals), 0.7) == []
+
+    copies = [tmp_path / "again.jpg", tmp_path / "smaller.png"]
+    with Image.open(originals[0]) as image:
+        image.save(copies[0], quality=90)
+        image.resize((224, 224), Image.Resampling.BILINEAR).save(copies[1])
+    assert near_duplicates(thumbnails_of([*originals[:10], *copies]), 0.7) == [(10, 0), (11, 0)]
