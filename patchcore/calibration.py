@@ -1,9 +1,9 @@
 """The threshold and the p-value: split-conformal, from normal images that the bank has not seen.
 
-Source: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World" (2005); for outlier detection, Bates, Candès, Lei,
-Romano, Sesia, "Testing for outliers with conformal p-values" (Annals of Statistics, 2023), Eq. 2. If the next normal image comes
-from where the calibration images came from, it is called anomalous with a probability of at most the stated rate, whatever
-the distribution of the scores. No defective image is needed.
+Source: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World" (2005); for outlier detection, Bates, Candès,
+Lei, Romano, Sesia, "Testing for outliers with conformal p-values" (Annals of Statistics, 2023), Eq. 2. If the next
+normal image comes from where the calibration images came from, it is called anomalous with a probability of at most
+the stated rate, whatever the distribution of the scores. No defective image is needed.
 """
 
 import hashlib
@@ -79,7 +79,8 @@ def held_out(digests: Sequence[str], share: float) -> list[bool]:
     draws = [_draw(digest) for digest in digests]
     if len(set(draws)) < 2:
         raise ValueError(f"digests: got {len(set(draws))} different images, expected at least 2")
-    cut = min(max(share, min(draws) + 2**-60), max(draws))
+    # Draws are multiples of 2^-48: half a step above the smallest holds out that one, and is exact in a float.
+    cut = min(max(share, min(draws) + 2**-49), max(draws))
     return [draw < cut for draw in draws]
 
 

@@ -1,8 +1,8 @@
 """Greedy k-centre coreset, exact and in few passes over the data.
 
 The memory bank is a coreset of the patch features: start at one patch and always add the patch farthest from
-those chosen (PatchCore, Roth et al., CVPR 2022, section 3.2, Algorithm 1; the greedy of Gonzalez, 1985). A plain loop reads
-all N patches once for each of its M picks. This one reads them once for some hundred picks:
+those chosen (PatchCore, Roth et al., CVPR 2022, section 3.2, Algorithm 1; the greedy of Gonzalez, 1985). A plain loop
+reads all N patches once for each of its M picks. This one reads them once for some hundred picks:
 
     Squared distances to the chosen rows only ever fall, so an old value is an upper bound of the new one.
     Take the K patches with the largest values as a pool, and the largest value outside it as a bound.
@@ -126,8 +126,10 @@ class _Traversal:
             if known == self._size or not self._pick_from(pool, bound):
                 break
         # What is left uncovered after the last pick is its radius; every other radius is the reach of the next pick.
-        reach = [*self._reach, self._exact(pool)[1].max()]
-        return Coreset(np.array(self._picks, dtype=np.int64), np.sqrt(np.array(reach, dtype=np.float64)))
+        reach = np.array([*self._reach, self._exact(pool)[1].max()], dtype=np.float64)
+        # A cover never gets worse with another pick; where rounding says so, the larger value holds for both.
+        reach = np.maximum.accumulate(reach[::-1])[::-1]
+        return Coreset(np.array(self._picks, dtype=np.int64), np.sqrt(reach))
 
     def _update(self, known: int) -> None:
         """Lower every patch's distance by the picks from number ``known`` on: one pass over the data."""
@@ -147,6 +149,9 @@ class _Traversal:
             closer = candidate < self._distance[part]
             self._distance[part][closer] = candidate[closer]
             self._nearest[part][closer] = which.numpy()[closer] + known
+        # Rounding may leave a pick nearer to another one than to itself: without this it could be picked again.
+        self._distance[self._picks[known:]] = 0
+        self._nearest[self._picks[known:]] = np.arange(known, len(self._picks))
 
     def _pool(self) -> tuple[NDArray[np.int64], float]:
         """Return the K patches with the largest distances, and the largest of the others, squared."""

@@ -97,7 +97,12 @@ def _replace_folder(temporary: Path, path: Path) -> None:
     # rename(2) does not replace a folder that is not empty: the old one steps aside first.
     aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
     path.rename(aside / "old")
-    temporary.rename(path)
+    try:
+        temporary.rename(path)
+    except BaseException:
+        (aside / "old").rename(path)
+        aside.rmdir()
+        raise
     shutil.rmtree(aside)
 
 

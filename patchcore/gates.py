@@ -108,8 +108,10 @@ def _against(candidate: Evaluation, rules: Rules, incumbent: Incumbent | None) -
         return [(False, f"image_auroc of {name} or of the candidate is undefined")]
     lowest = old - rules.image_auroc_drop_at_most
     sign = ">=" if new >= lowest else "<"
-    text = f"image_auroc {_number(new)} {sign} {_number(lowest)}, {_number(old)} of {name} less {rules.image_auroc_drop_at_most}"
-    return [(new >= lowest, text)]
+    drop = rules.image_auroc_drop_at_most
+    return [
+        (new >= lowest, f"image_auroc {_number(new)} {sign} {_number(lowest)}, the {_number(old)} of {name} - {drop}")
+    ]
 
 
 def _number(value: float) -> str:

@@ -43,7 +43,7 @@ class NearestNeighbours:
             Of rows at the same distance the lower number comes first.
 
         Raises:
-            ValueError: the shape, the type or k has no meaning.
+            ValueError: the shape, the type or k has no meaning, or a query is not finite.
         """
         count, width = self._rows.shape
         if queries.ndim != 2 or queries.shape[1] != width or queries.dtype != np.float32:
@@ -51,6 +51,8 @@ class NearestNeighbours:
         if not 1 <= k <= count:
             raise ValueError(f"k: got {k}, expected 1 to {count}, the number of bank rows")
         _, found = self._index.search(np.ascontiguousarray(queries), k)  # (Q, k)
+        if (found < 0).any():  # faiss's way to say that a distance is not a number
+            raise ValueError("queries: got a value that is not finite, expected finite features")
         squared = np.empty(found.shape, dtype=np.float32)
         for column in range(k):
             difference = queries - self._rows[found[:, column]]  # (Q, D)

@@ -133,11 +133,12 @@ def load_params(path: Path) -> Params:
     Raises:
         Refused: the file is missing, is not YAML, has an unknown key, lacks one, or holds a value out of range.
     """
-    from ruamel.yaml import YAML, YAMLError
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     try:
         raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (OSError, YAMLError) as error:
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise Refused(f"{path} cannot be read", got=str(error), expected="a YAML file", remedy="mend it") from error
     try:
         return Params.model_validate(raw)

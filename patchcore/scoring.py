@@ -3,6 +3,7 @@
 Letters: B images, h w grid of patches, H W pixels, D features, k neighbours.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,10 @@ class Scores:
     image: NDArray[np.float32]
     maps: NDArray[np.float32]
     nearest: NDArray[np.int64]
+
+    def part(self, images: slice) -> "Scores":
+        """Return the scores of some of the images."""
+        return Scores(self.image[images], self.maps[images], self.nearest[images])
 
 
 def score(
@@ -56,6 +61,15 @@ def score(
         image = reweight(image, chosen, rows, index.search(rows[row], neighbours)[1])
     grid = (images, height, width)
     return Scores(image=image, maps=distances.reshape(grid), nearest=nearest.reshape(grid))
+
+
+def join(parts: Sequence[Scores]) -> Scores:
+    """Put the scores of several batches behind one another."""
+    return Scores(
+        image=np.concatenate([part.image for part in parts]),
+        maps=np.concatenate([part.maps for part in parts]),
+        nearest=np.concatenate([part.nearest for part in parts]),
+    )
 
 
 def reweight(

@@ -1,0 +1,89 @@
+"""What a bank is worth: its scores on the labelled evaluation set, and the metrics that follow."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchcore import metrics, scoring
+from patchcore.bank import MemoryBank
+from patchcore.feature_store import FeatureStore
+from patchcore.images import load_mask
+from patchcore.manifest import Manifest
+from patchcore.metrics import RocCurve
+from patchcore.progress import Advance
+from patchcore.scoring import Scores
+
+_AT_ONCE = 32  # images scored together: bounds memory
+
+
+@dataclass(frozen=True)
+class BankEvaluation:
+    """A bank measured on an evaluation set of B images.
+
+    Attributes:
+        scores: what the bank says of them, in the manifest's order.
+        defective: bool (B,).
+        anomalous: bool (B,), the bank's decision at its threshold.
+        metrics: by name; None for pixel metrics without masks.
+        roc: of the image scores.
+    """
+
+    scores: Scores
+    defective: NDArray[np.bool_]
+    anomalous: NDArray[np.bool_]
+    metrics: Mapping[str, float | None]
+    roc: RocCurve
+
+
+def evaluate_bank(
+    bank: MemoryBank, store: FeatureStore, manifest: Manifest, root: Path, *, aupro_limit: float, progress: Advance
+) -> BankEvaluation:
+    """Measure a bank on the evaluation set of a manifest.
+
+    Args:
+        bank: the bank.
+        store: features of the evaluation images by the bank's extractor.
+        manifest: names the images, labels and masks.
+        root: the workspace that the manifest's paths are relative to.
+        aupro_limit: false-positive rate up to which AUPRO integrates.
+        progress: called with the number of images scored so far.
+
+    Raises:
+        UndefinedMetric: the set has one class only.
+        UnreadableImage: a mask cannot be read.
+    """
+    scores = _score_all(bank, store, [entry.sha256 for entry in manifest.evaluation], progress)
+    defective = np.array([entry.defective for entry in manifest.evaluation], dtype=bool)
+    anomalous = bank.anomalous(scores.image)
+    measured: dict[str, float | None] = {
+        "image_auroc": metrics.auroc(scores.image, defective),
+        "average_precision": metrics.average_precision(scores.image, defective),
+        "f1_max": metrics.f1_max(scores.image, defective),
+        "false_alarm_rate": float(anomalous[~defective].mean()),
+        "detection_rate": float(anomalous[defective].mean()),
+        "pixel_auroc": None,
+        "aupro": None,
+    }
+    if manifest.has_masks:
+        masks = _masks(manifest, root, bank.config.extractor.image_size)
+        maps = bank.anomaly_maps(scores)
+        measured["pixel_auroc"] = metrics.auroc(maps, masks)
+        measured["aupro"] = metrics.aupro(maps, masks, aupro_limit)
+    return BankEvaluation(scores, defective, anomalous, measured, metrics.roc_curve(scores.image, defective))
+
+
+def _score_all(bank: MemoryBank, store: FeatureStore, digests: list[str], progress: Advance) -> Scores:
+    parts = []
+    for start in range(0, len(digests), _AT_ONCE):
+        parts.append(bank.score_features(store.load_many(digests[start : start + _AT_ONCE])))
+        progress(min(start + _AT_ONCE, len(digests)))
+    return scoring.join(parts)
+
+
+def _masks(manifest: Manifest, root: Path, side: int) -> NDArray[np.bool_]:
+    """Return the masks of the evaluation images, bool (B, S, S): nothing is marked on a normal one."""
+    empty = np.zeros((side, side), dtype=bool)
+    return np.stack([load_mask(root / entry.mask, side) if entry.mask else empty for entry in manifest.evaluation])

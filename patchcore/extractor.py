@@ -1,0 +1,103 @@
+"""An extractor with all that identifies it: the backbone, its weights' digest, and how images become patches."""
+
+import hashlib
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from patchcore.errors import Refused
+from patchcore.features import FeatureExtractor
+from patchcore.files import canonical_json
+from patchcore.params import ExtractParams
+from patchcore.weights import Weights, find_weights, load_state
+
+
+class ExtractorConfig(BaseModel):
+    """What two extractors must share for their features to be comparable, as a bank keeps it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backbone: str
+    weights_sha256: str
+    layers: tuple[str, ...]
+    image_size: int
+    pool: int
+    batch_size: int
+    runtime: Literal["torch"]
+    runtime_version: str
+    precision: Literal["float32"]
+
+
+class Extractor:
+    """A description of an extractor, and its network, which is loaded when it is first needed."""
+
+    def __init__(self, config: ExtractorConfig, weights: Weights) -> None:
+        """Take the description and the weights that it names."""
+        self.config = config
+        self._weights = weights
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 of the description."""
+        return hashlib.sha256(canonical_json(self.config.model_dump(mode="json"))).hexdigest()
+
+    @cached_property
+    def network(self) -> FeatureExtractor:
+        """The network.
+
+        Raises:
+            Refused: the weights do not fit, or the backbone has no such layer.
+        """
+        config = self.config
+        try:
+            return FeatureExtractor(
+                config.backbone,
+                load_state(self._weights),
+                layers=config.layers,
+                pool=config.pool,
+                batch_size=config.batch_size,
+            )
+        except ValueError as error:
+            raise Refused(
+                f"no extractor from {config.backbone}",
+                got=str(error),
+                expected="layers that it has",
+                remedy="change extract.layers in params.yaml",
+            ) from error
+
+
+def open_extractor(params: ExtractParams) -> Extractor:
+    """Return the extractor that params.yaml describes.
+
+    Raises:
+        Refused: the weights are missing or wrong.
+    """
+    weights = find_weights(params.backbone, params.weights, params.weights_sha256)
+    config = ExtractorConfig(
+        backbone=params.backbone,
+        weights_sha256=weights.sha256,
+        layers=params.layers,
+        image_size=params.image_size,
+        pool=params.pool,
+        batch_size=params.batch_size,
+        runtime=params.runtime,
+        runtime_version=version("torch"),
+        precision=params.precision,
+    )
+    return Extractor(config, weights)
+
+
+def extractor_of(config: ExtractorConfig, weights: Path | None = None) -> Extractor:
+    """Return the extractor that a bank was built with.
+
+    Args:
+        config: as the bank keeps it.
+        weights: the file, for weights that are neither in a package nor in torchvision's cache.
+
+    Raises:
+        Refused: the weights of then are not to be had.
+    """
+    return Extractor(config, find_weights(config.backbone, weights, config.weights_sha256))
