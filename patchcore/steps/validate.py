@@ -1,0 +1,215 @@
+"""The first stage: is this category fit to build a bank from, and what is its content?"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from patchcore import files
+from patchcore.adapters.expectations import Check, Validation, validate_table
+from patchcore.errors import Refused
+from patchcore.images import ImageFacts, describe_all, near_duplicates
+from patchcore.layout import Workspace
+from patchcore.manifest import GOOD, Manifest, scan, write_manifest
+from patchcore.params import Params, ValidateParams
+from patchcore.progress import progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An image under examination: one row of the table.
+
+    Attributes:
+        path: what the image is called in verdicts.
+        role: "candidate" before it is taken into the normals.
+        label: "good", or the name of the defect.
+        facts: what is known of the file.
+        mask: what is known of its mask.
+    """
+
+    path: str
+    role: Literal["evaluation", "normal", "candidate"]
+    label: str
+    facts: ImageFacts
+    mask: ImageFacts | None = None
+
+
+def run(workspace: Workspace, category: str, params: Params) -> None:
+    """Validate a category; write its manifest, its validation.json and its Data Docs.
+
+    Raises:
+        Refused: the category is unknown or incomplete, or its images fail a check; then everything is written before.
+        Fault: the Data Docs can't be written, or Great Expectations fails.
+    """
+    params.require(category)
+    manifest = scan(workspace, category)
+    count = len(manifest.normals) + len(manifest.evaluation) + sum(bool(entry.mask) for entry in manifest.evaluation)
+    with progress("validate: reading images", count) as advance:
+        subjects = examine(workspace, manifest, counted(advance))
+    validation = judge(subjects, params.validate_, docs=workspace.data_docs(category))
+    write_manifest(workspace.manifest(category), manifest)
+    files.write_json(workspace.validation(category), _report(manifest, validation))
+    failed = [check for check in validation.checks if not check.passed]
+    if failed:
+        raise _refusal(category, failed[0], len(failed) - 1, workspace)
+
+
+def examine(workspace: Workspace, manifest: Manifest, advance: Callable[[int], None] | None = None) -> list[Subject]:
+    """Read every image and mask of a data-set version: the evaluation images first, then the normals.
+
+    Args:
+        workspace: where the paths of the manifest begin.
+        manifest: the data-set version.
+        advance: called with 1 after each file.
+
+    Raises:
+        UnreadableImage: the bytes of a file cannot be read.
+    """
+    masked = [entry for entry in manifest.evaluation if entry.mask]
+    paths = [entry.path for entry in manifest.evaluation] + [entry.path for entry in manifest.normals]
+    masks = [entry.mask for entry in masked if entry.mask]
+    facts = describe_all([workspace.root / path for path in (*paths, *masks)], advance)
+    mask_of = dict(zip((entry.path for entry in masked), facts[len(paths) :], strict=True))
+    evaluation = [
+        Subject(entry.path, "evaluation", entry.label, fact, mask_of.get(entry.path))
+        for entry, fact in zip(manifest.evaluation, facts, strict=False)
+    ]
+    normals = zip(manifest.normals, facts[len(evaluation) :], strict=False)
+    return [*evaluation, *(Subject(entry.path, "normal", GOOD, fact) for entry, fact in normals)]
+
+
+def judge(subjects: Sequence[Subject], params: ValidateParams, docs: Path | None = None) -> Validation:
+    """Run the suite of Great Expectations over images.
+
+    What is newest is measured against what is there: candidates, where there are any, against the data set; the
+    normals of a data set against its evaluation images. Later repeats earlier, so a repetition is found once.
+
+    Args:
+        subjects: in the order evaluation, normals, candidates.
+        params: what a good image is.
+        docs: folder for the Data Docs; None: none are written.
+
+    Raises:
+        Fault: Great Expectations fails, or the Data Docs can't be written.
+    """
+    return validate_table(_table(subjects, params), params, params.size or _usual_size(subjects), docs)
+
+
+def counted(report: Callable[[int], None]) -> Callable[[int], None]:
+    """Turn a callback that wants the number done so far into one that is called with each step."""
+    done = 0
+
+    def advance(step: int) -> None:
+        nonlocal done
+        done += step
+        report(done)
+
+    return advance
+
+
+def _table(subjects: Sequence[Subject], params: ValidateParams) -> "pd.DataFrame":
+    import pandas as pd
+
+    evaluation = _first_with_digest(subject for subject in subjects if subject.role == "evaluation")
+    others = _first_with_digest(subject for subject in subjects if subject.role != "evaluation")
+    near = _near_copies(subjects, params.near_duplicate_distance)
+    rows = []
+    for subject in subjects:
+        row = _row(subject)
+        if subject.role != "evaluation":
+            twin = others[subject.facts.sha256]
+            row["copy_of"] = twin if twin != subject.path else None
+            row["evaluation_copy_of"] = evaluation.get(subject.facts.sha256)
+            exact = row["copy_of"] or row["evaluation_copy_of"]
+            row["near_copy_of"] = None if exact else near.get(subject.path)
+        rows.append(row)
+    numbers = dict.fromkeys(("width", "height", "brightness", "sharpness"), "float64")
+    return pd.DataFrame(rows).astype(numbers)  # a column of nothing but None would have no type
+
+
+def _row(subject: Subject) -> dict[str, Any]:
+    facts = subject.facts
+    return {
+        "path": subject.path,
+        "role": subject.role,
+        "label": subject.label,
+        "problem": facts.reason,
+        "width": facts.width,
+        "height": facts.height,
+        "size": _size(facts) if facts.decodable else None,
+        "mode": facts.mode,
+        "brightness": facts.brightness,
+        "sharpness": facts.sharpness,
+        "mask_size": _size(subject.mask) if subject.mask else None,
+        "copy_of": None,
+        "evaluation_copy_of": None,
+        "near_copy_of": None,
+    }
+
+
+def _size(facts: ImageFacts) -> str:
+    return f"{facts.width}x{facts.height}" if facts.decodable else "that cannot be read"
+
+
+def _first_with_digest(subjects: Iterable[Subject]) -> dict[str, str]:
+    first: dict[str, str] = {}
+    for subject in subjects:
+        first.setdefault(subject.facts.sha256, subject.path)
+    return first
+
+
+def _near_copies(subjects: Sequence[Subject], distance: float) -> dict[str, str]:
+    newest = subjects[-1].role if subjects else "normal"
+    seen = [(subject, subject.facts.thumbnail) for subject in subjects if subject.facts.thumbnail is not None]
+    if not seen:
+        return {}
+    settled = sum(subject.role != newest for subject, _ in seen)
+    thumbnails = np.stack([thumbnail for _, thumbnail in seen])
+    pairs = near_duplicates(thumbnails, distance, settled=settled)
+    return {seen[later][0].path: seen[earlier][0].path for later, earlier in pairs}
+
+
+def _usual_size(subjects: Sequence[Subject]) -> tuple[int, int] | None:
+    """Return the size that most images of the data set have: newcomers have no vote."""
+    sizes = Counter(
+        (subject.facts.width, subject.facts.height)
+        for subject in subjects
+        if subject.facts.width and subject.facts.height and subject.role != "candidate"
+    )
+    return max(sizes, key=lambda size: (sizes[size], size), default=None)
+
+
+def _report(manifest: Manifest, validation: Validation) -> dict[str, Any]:
+    defective = sum(entry.defective for entry in manifest.evaluation)
+    return {
+        "category": manifest.category,
+        "dataset_sha256": manifest.sha256,
+        "passed": validation.passed,
+        "counts": {
+            "normals": len(manifest.normals),
+            "evaluation_good": len(manifest.evaluation) - defective,
+            "evaluation_defective": defective,
+            "masks": sum(entry.mask is not None for entry in manifest.evaluation),
+        },
+        "checks": [asdict(check) for check in validation.checks],
+    }
+
+
+def _refusal(category: str, check: Check, others: int, workspace: Workspace) -> Refused:
+    more = f" (and {others} more)" if others else ""
+    got = check.observed
+    if check.offending:
+        got = f"{got}: {check.offending[0]}, {check.found[0]}"
+        got += f", and {len(check.offending) - 1} more" if len(check.offending) > 1 else ""
+    return Refused(
+        f"{category} fails the check {check.name!r}{more}",
+        got=got,
+        expected=check.expected,
+        remedy=f"mend or remove what {workspace.relative(workspace.validation(category))} lists",
+    )
