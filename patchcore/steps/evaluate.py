@@ -1,0 +1,134 @@
+"""bank -> metrics: score the evaluation set, measure, and show: curves, scores, example heatmaps."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from patchcore.bank import MemoryBank
+from patchcore.errors import Refused
+from patchcore.evaluation import BankEvaluation, evaluate_bank
+from patchcore.feature_store import FeatureStore
+from patchcore.files import new_folder, write_bytes, write_json
+from patchcore.heatmap import overlay, write_image
+from patchcore.images import load_rgb
+from patchcore.layout import Workspace
+from patchcore.manifest import Manifest, read_manifest
+from patchcore.metrics import UndefinedMetric
+from patchcore.params import Params
+from patchcore.progress import progress
+from patchcore.steps.indexed_features import require_indexed
+
+_BINS = 40
+
+
+def run(workspace: Workspace, category: str, params: Params) -> None:
+    """Measure the bank of a category and write its metrics, curves and examples.
+
+    Raises:
+        Refused: the evaluation set has one class only, or the bank is damaged.
+    """
+    manifest = read_manifest(workspace.manifest(category))
+    bank = MemoryBank.load(workspace.bank(category), weights=params.extract.weights)
+    store = FeatureStore(workspace.feature_store, bank.extractor)
+    require_indexed(workspace, category, store, [entry.sha256 for entry in manifest.evaluation])
+    evaluation = measure(bank, store, manifest, workspace, params)
+    write_json(workspace.metrics(category), report(evaluation, manifest, bank))
+    roc = zip(evaluation.roc.false_positive_rate, evaluation.roc.true_positive_rate, strict=True)
+    _write_table(workspace.roc_plot(category), ("false_positive_rate", "true_positive_rate"), roc)
+    _write_table(workspace.histogram_plot(category), ("score", "images", "label"), _histogram(evaluation))
+    _write_results(workspace, category, manifest, bank, evaluation, params.evaluate.example_heatmaps)
+
+
+def measure(
+    bank: MemoryBank, store: FeatureStore, manifest: Manifest, workspace: Workspace, params: Params
+) -> BankEvaluation:
+    """Measure any bank on a manifest's evaluation set, extracting what its extractor has not seen.
+
+    Raises:
+        Refused: the evaluation set has one class only.
+    """
+    images = {entry.sha256: workspace.root / entry.path for entry in manifest.evaluation}
+    store.ensure(images, lambda _: None)
+    try:
+        with progress(f"evaluate {manifest.category}", len(manifest.evaluation)) as advance:
+            limit = params.evaluate.aupro_limit
+            return evaluate_bank(bank, store, manifest, workspace.root, aupro_limit=limit, progress=advance)
+    except UndefinedMetric as error:
+        raise Refused(
+            f"the evaluation set of {manifest.category} has one class only",
+            got=str(error),
+            expected="normal images in test/good and defective ones in a folder beside it",
+            remedy="add labelled images of the other class",
+        ) from error
+
+
+def report(evaluation: BankEvaluation, manifest: Manifest, bank: MemoryBank) -> dict[str, Any]:
+    """Return what metrics.json holds: the metrics, and what they were measured on."""
+    return {
+        **evaluation.metrics,
+        "normals": int(np.count_nonzero(~evaluation.defective)),
+        "defects": int(np.count_nonzero(evaluation.defective)),
+        "evaluation_sha256": manifest.evaluation_sha256,
+        "bank_sha256": bank.sha256,
+    }
+
+
+def metrics_of(report: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the metrics of a report, and the numbers of images that they were measured on."""
+    return {name: value for name, value in report.items() if not name.endswith("_sha256")}
+
+
+def _histogram(evaluation: BankEvaluation) -> Iterable[tuple[float, int, str]]:
+    scores, defective = evaluation.scores.image, evaluation.defective
+    edges = np.histogram_bin_edges(scores, bins=_BINS)
+    for label, chosen in (("normal", ~defective), ("defective", defective)):
+        counts, _ = np.histogram(scores[chosen], bins=edges)
+        middles = (edges[:-1] + edges[1:]) / 2
+        yield from ((float(middle), int(count), label) for middle, count in zip(middles, counts, strict=True))
+
+
+def _write_results(
+    workspace: Workspace, category: str, manifest: Manifest, bank: MemoryBank, evaluation: BankEvaluation, examples: int
+) -> None:
+    p_values = bank.p_values(evaluation.scores.image)
+    columns = ("path", "sha256", "label", "score", "p_value", "anomalous")
+    entries = manifest.evaluation
+    rows = [
+        (entry.path, entry.sha256, entry.label, float(score), float(p_value), bool(anomalous))
+        for entry, score, p_value, anomalous in zip(
+            entries, evaluation.scores.image, p_values, evaluation.anomalous, strict=True
+        )
+    ]
+    with new_folder(workspace.evaluation_results(category)) as folder:
+        _write_table(folder / "scores.csv", columns, rows)
+        for number in _examples(evaluation, examples):
+            path = workspace.root / entries[number].path
+            name = f"heatmaps/{entries[number].label}-{path.stem}.png"
+            _write_heatmap(folder / name, path, bank, evaluation, number)
+
+
+def _examples(evaluation: BankEvaluation, count: int) -> list[int]:
+    """Choose what teaches most: half of them the highest scores of all, half the highest of normal images."""
+    order = np.argsort(-evaluation.scores.image, kind="stable")
+    highest = [int(number) for number in order if evaluation.defective[number]][: (count + 1) // 2]
+    normal = [int(number) for number in order if not evaluation.defective[number]][: count // 2]
+    return [*highest, *normal]
+
+
+def _write_heatmap(path: Path, image: Path, bank: MemoryBank, evaluation: BankEvaluation, number: int) -> None:
+    only = slice(number, number + 1)
+    anomaly_map = bank.anomaly_maps(evaluation.scores.part(only))[0]  # (S, S)
+    square = load_rgb(image, bank.config.extractor.image_size)
+    write_image(path, overlay(square, anomaly_map, bank.threshold))
+
+
+def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_bytes(path, table.getvalue().encode())

@@ -1,0 +1,30 @@
+"""manifest -> features: every image of a category becomes patch features; those that are known are left alone."""
+
+from patchcore.extractor import open_extractor
+from patchcore.feature_store import FeatureStore
+from patchcore.files import write_json
+from patchcore.layout import Workspace
+from patchcore.manifest import read_manifest
+from patchcore.params import Params
+from patchcore.progress import progress
+
+
+def run(workspace: Workspace, category: str, params: Params) -> None:
+    """Fill the feature store and write the index of digests that the later stages depend on.
+
+    Raises:
+        Refused: the weights are missing, or the backbone has no such layer.
+        UnreadableImage: an image cannot be read.
+    """
+    manifest = read_manifest(workspace.manifest(category))
+    extractor = open_extractor(params.extract)
+    store = FeatureStore(workspace.feature_store, extractor)
+    images = {sha256: workspace.root / path for sha256, path in manifest.paths().items()}
+    with progress(f"extract {category}", len(store.missing(images))) as advance:
+        store.ensure(images, advance)
+    index = {
+        "extractor": extractor.config.model_dump(mode="json"),
+        "fingerprint": extractor.fingerprint,
+        "features": {sha256: store.digest(sha256) for sha256 in sorted(images)},
+    }
+    write_json(workspace.features_index(category), index)
