@@ -1,0 +1,229 @@
+"""The registry of bank versions: the only library module that talks to MLflow.
+
+A category is an experiment and a registered model of the same name. A bank version is a run (what was built, from what,
+how good it is) and a version of the registered model (what can be scored with), with the same tags. The alias
+``production`` names the version that scores; the truth about promotions is the ledger, and the alias follows it.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from patchcore.adapters.registry_connection import answering, connect, without_password
+from patchcore.adapters.registry_records import BankBuild, BankVersion
+from patchcore.adapters.registry_run import complete_run, log_run
+from patchcore.bank import MemoryBank
+from patchcore.errors import Refused
+from patchcore.files import new_folder
+from patchcore.layout import Workspace
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+__all__ = ["PRODUCTION", "BankBuild", "BankVersion", "Registry", "open_registry"]
+
+PRODUCTION = "production"
+
+
+def open_registry(workspace: Workspace) -> "Registry":
+    """Return the registry at MLFLOW_TRACKING_URI, else the workspace's own: SQLite and a folder."""
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        return Registry(uri, artifact_root=None)
+    return Registry(f"sqlite:///{workspace.registry}", artifact_root=workspace.registry_artifacts)
+
+
+class Registry:
+    """Bank versions of all categories, in one MLflow tracking server or database.
+
+    Args:
+        tracking_uri: Where MLflow is: ``http(s)://…``, ``sqlite:///…`` or another database.
+        artifact_root: Folder of the artifacts of new experiments; None: where the server keeps them.
+
+    Every method raises ``Fault`` when MLflow does not answer, within about ten seconds.
+    """
+
+    def __init__(self, tracking_uri: str, artifact_root: Path | None) -> None:
+        self.tracking_uri = tracking_uri
+        self._artifact_root = artifact_root
+
+    def check(self) -> None:
+        """Ask MLflow for an answer, now.
+
+        Raises:
+            Fault: there is none within about ten seconds.
+        """
+        _ = self._client
+
+    def register(self, category: str, build: BankBuild) -> BankVersion:
+        """Log a run and register the bank as a new version; the same bank again returns the version it has.
+
+        A crash leaves at most a run without a version: the next call closes it, or takes it where it was complete.
+
+        Raises:
+            Refused: a metric is NaN or infinite, or the bank's folder is not the bank that the build names.
+            Fault: MLflow does not answer, or a file cannot be read.
+        """
+        tags = build.all_tags()
+        if damage := _damage(build.bank, build.bank_sha256):
+            raise Refused(f"the bank in {build.bank}", damage, f"sha256 {build.bank_sha256}", "build it again")
+        if known := self.find(category, build.bank_sha256):
+            return known
+        with answering(self.tracking_uri):
+            experiment = self._experiment(category)
+            run_id, model_id = complete_run(self._client, experiment, build.bank_sha256) or log_run(
+                self._client, experiment, category, build
+            )
+            self._ensure_model(category)
+            version = self._client.create_model_version(
+                category,
+                source=self._client.get_logged_model(model_id).artifact_location,
+                run_id=run_id,
+                tags=tags,
+                description=build.description(category),
+                model_id=model_id,
+            )
+            # The user interface links a logged model to its versions by this tag.
+            link = [{"name": category, "version": str(version.version)}]
+            self._client.set_logged_model_tags(model_id, {"mlflow.modelVersions": json.dumps(link)})
+        return BankVersion.from_tags(category, int(version.version), run_id, tags)
+
+    def find(self, category: str, bank_sha256: str) -> BankVersion | None:
+        """Return the version that holds this bank (the first, should there be several), or None."""
+        found = self._search(f"name = '{category}' and tags.bank_sha256 = '{bank_sha256}'")
+        return found[0] if found else None
+
+    def versions(self, category: str) -> list[BankVersion]:
+        """Return all bank versions of a category, oldest first. Versions that others made by hand are left out."""
+        return self._search(f"name = '{category}'")
+
+    def version(self, category: str, number: int) -> BankVersion:
+        """Return one bank version.
+
+        Raises:
+            Refused: there is none of this number.
+        """
+        known = {version.version: version for version in self.versions(category)}
+        if number not in known:
+            raise Refused(
+                f"no bank version {number} of {category} at {without_password(self.tracking_uri)}",
+                got=str(number),
+                expected=f"one of {', '.join(map(str, known)) or 'none yet'}",
+                remedy="name one that exists" if known else f"make one with: patchcore retrain {category}",
+            )
+        return known[number]
+
+    def alias(self, category: str) -> int | None:
+        """Return the version that the alias ``production`` names, or None."""
+        client = self._client  # first of all: MLflow reads its settings when it is imported
+        from mlflow.exceptions import MlflowException
+
+        with answering(self.tracking_uri):
+            try:
+                number = client.get_registered_model(category).aliases.get(PRODUCTION)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return None
+        return None if number is None else int(number)
+
+    def set_alias(self, category: str, version: int) -> None:
+        """Let the alias ``production`` name this version.
+
+        Raises:
+            Refused: there is no such version.
+        """
+        self.version(category, version)
+        with answering(self.tracking_uri):
+            self._client.set_registered_model_alias(category, PRODUCTION, str(version))
+
+    def download_bank(self, category: str, version: int, destination: Path) -> Path:
+        """Fetch a version's bank into the folder ``destination``, whole or not at all; one that is there already stays.
+
+        Raises:
+            Refused: there is no such version, or the bank that came is not the one that was registered.
+        """
+        expected = self.version(category, version).bank_sha256
+        if destination.exists() and _damage(destination, expected) is None:
+            return destination
+        from mlflow.artifacts import download_artifacts
+
+        with (
+            answering(self.tracking_uri),
+            tempfile.TemporaryDirectory() as temporary,
+            new_folder(destination) as folder,
+        ):
+            # Not models:/…: MLflow would look that up at its global URI, whatever it is told here.
+            source = self._client.get_model_version_download_uri(category, str(version))
+            came = download_artifacts(
+                f"{source}/artifacts/bank",
+                dst_path=temporary,
+                tracking_uri=self.tracking_uri,
+                registry_uri=self.tracking_uri,
+            )
+            shutil.copytree(came, folder, dirs_exist_ok=True)
+            if damage := _damage(folder, expected):
+                raise Refused(
+                    f"bank version {version} of {category} from {without_password(self.tracking_uri)}",
+                    got=damage,
+                    expected=f"sha256 {expected}",
+                    remedy="its artifacts were changed: restore them, or retrain",
+                )
+        return destination
+
+    @cached_property
+    def _client(self) -> "MlflowClient":
+        return connect(self.tracking_uri)
+
+    def _experiment(self, category: str) -> str:
+        """Return the id of the category's experiment, made where there is none."""
+        if experiment := self._client.get_experiment_by_name(category):
+            return str(experiment.experiment_id)
+        place = (self._artifact_root / category).resolve().as_uri() if self._artifact_root else None
+        return str(self._client.create_experiment(category, place))
+
+    def _ensure_model(self, category: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(category, description=f"PatchCore memory banks of {category}")
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _search(self, query: str) -> list[BankVersion]:
+        found: list[ModelVersion] = []
+        token = None
+        with answering(self.tracking_uri):
+            while True:
+                page = self._client.search_model_versions(query, page_token=token)
+                found.extend(page)
+                if not (token := page.token):
+                    break
+        ours = [version for version in found if "bank_sha256" in version.tags]
+        return sorted((_bank_version(version) for version in ours), key=lambda version: version.version)
+
+
+def _bank_version(version: "ModelVersion") -> BankVersion:
+    try:
+        return BankVersion.from_tags(version.name, int(version.version), version.run_id or "", version.tags)
+    except (KeyError, ValueError) as error:
+        raise Refused(
+            f"the tags of bank version {version.version} of {version.name}",
+            got=str(error),
+            expected="the tags that it was registered with",
+            remedy="restore them in MLflow from the tags of its run",
+        ) from error
+
+
+def _damage(folder: Path, bank_sha256: str) -> str | None:
+    """Say what keeps the folder from being this bank, all bytes of it; None: it is."""
+    try:
+        bank = MemoryBank.load(folder)
+    except Refused as error:
+        return f"a damaged bank ({error.got} instead of {error.expected})"
+    return None if bank.sha256 == bank_sha256 else f"sha256 {bank.sha256}"

@@ -1,0 +1,107 @@
+"""Reaching MLflow: quietly, without telling anybody, and not for minutes when nobody answers."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from patchcore.errors import Fault
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# MLflow reads its settings from the environment alone. What a person has set there wins.
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_UV_AUTO_DETECT": "false",
+}
+_IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "3"}  # seconds
+_SERVICE_PACKAGES = frozenset({"mlflow", "requests", "sqlalchemy", "urllib3"})
+
+
+def connect(uri: str) -> "MlflowClient":
+    """Return a client of the MLflow at this URI, which has answered. A new SQLite database gets its tables (seconds).
+
+    Raises:
+        Fault: it does not answer within about ten seconds, or is no MLflow.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    with answering(uri), _environment(_IMPATIENT):
+        from mlflow import MlflowClient
+
+        for package in ("mlflow", "alembic"):
+            logging.getLogger(package).setLevel(logging.ERROR)
+        _open_database_once(uri)
+        client = MlflowClient(uri, registry_uri=uri)
+        client.search_experiments(max_results=1)
+        return client
+
+
+@contextmanager
+def answering(uri: str) -> Iterator[None]:
+    """Turn whatever MLflow and what it stands on raise in the block into a ``Fault``."""
+    try:
+        yield
+    except Exception as error:
+        package = type(error).__module__.partition(".")[0]
+        if package not in _SERVICE_PACKAGES and not isinstance(error, OSError | ImportError):
+            raise
+        raise Fault(
+            f"MLflow at {without_password(uri)}",
+            got=_reason(error).replace(uri, without_password(uri)),
+            expected="an answer",
+            remedy="start the server, or set MLFLOW_TRACKING_URI to one that answers",
+        ) from error
+
+
+def without_password(uri: str) -> str:
+    """Return a URI that may stand in a log."""
+    password = urlsplit(uri).password
+    return uri.replace(f":{password}@", ":***@") if password else uri
+
+
+def _open_database_once(uri: str) -> None:
+    # MLflow itself tries to open a database for more than a minute and a half before it gives up.
+    from mlflow.store.db.db_types import DATABASE_ENGINES
+    from mlflow.store.db.utils import create_sqlalchemy_engine
+
+    if urlsplit(uri).scheme.partition("+")[0] not in DATABASE_ENGINES:
+        return
+    engine = create_sqlalchemy_engine(uri)  # type: ignore[no-untyped-call]
+    if engine.dialect.name == "sqlite" and engine.url.database:
+        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+    with engine.connect() as connection:
+        engine.dialect.get_table_names(connection)
+    engine.dispose()
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name)
+            else:
+                os.environ[name] = value
+
+
+def _reason(error: BaseException) -> str:
+    """Return one line: the operating system's own words where they are at the root, MLflow's otherwise."""
+    root = error
+    cause: BaseException | None = error
+    while cause:
+        root = cause if isinstance(cause, OSError) else root
+        cause = cause.__cause__ or cause.__context__
+    lines = str(root).strip().splitlines()
+    return lines[0][:300] if lines else type(root).__name__
