@@ -1,0 +1,236 @@
+"""New normal images in: the good ones join train/good, the others go to quarantine with the reason.
+
+Crash-safe without a journal. A file is written whole beside its place and renamed; only then is its source in the
+drop folder removed. Before that the source is renamed to a hidden claim, so that the next run can tell a file that
+was taken already (claimed, and its content in place) from a copy of an image that somebody dropped again.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from patchcore import files
+from patchcore.errors import Fault, Refused
+from patchcore.images import ImageFacts, describe_all, list_images
+from patchcore.layout import Workspace
+from patchcore.manifest import GOOD, scan
+from patchcore.params import Params, ValidateParams
+from patchcore.progress import progress
+from patchcore.steps.validate import Subject, counted, examine, judge
+
+_CLAIM = ".taking"
+_HALF_WRITTEN = re.compile(r"\..+\.[a-z0-9_]{8}")  # what files.write_bytes leaves behind when it is killed
+_BETWEEN_IMAGES = frozenset({"exact duplicates", "overlap", "near duplicates"})
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A new normal image: where it came from, its path below the workspace, its content."""
+
+    source: str
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """An image in quarantine: where it came from, its path below the workspace, and why."""
+
+    source: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """An image that an earlier run took under its own name: nothing was done."""
+
+    source: str
+    path: str
+    sha256: str
+
+
+@dataclass
+class IngestResult:
+    """What became of each file of the folder."""
+
+    taken: list[Taken] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    known: list[Known] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    file: Path
+    source: str  # what the file is called in results
+    facts: ImageFacts
+
+
+def ingest(workspace: Workspace, category: str, folder: Path, params: Params) -> IngestResult:
+    """Take the good images of a folder into a category's normals, and quarantine the others.
+
+    The rules are those of the validate step. Files below the category's own drop folder are moved, files elsewhere
+    are copied. Run again, after a crash too, it goes on where it stopped and takes nothing twice.
+
+    Args:
+        workspace: what to add to.
+        category: the kind of part.
+        folder: any folder; every visible file below it is a candidate.
+        params: the workspace's parameters.
+
+    Raises:
+        Refused: the category is unknown or incomplete; the folder does not exist or is empty, unless it is the drop
+            folder; a file cannot be read, or changed meanwhile.
+        Fault: Great Expectations fails, or a file can't be written or removed.
+    """
+    params.require(category)
+    intake = _Intake(workspace, category, folder.resolve())
+    try:
+        intake.recover()
+        found = list_images(intake.folder)
+        if not found and not intake.moves:
+            raise _nothing_in(folder)
+        if candidates := intake.news(found):
+            reasons = _reasons(intake.present(), candidates, params.validate_)
+            for candidate in candidates:
+                reason = reasons.get(candidate.source)
+                intake.reject(candidate, reason) if reason else intake.take(candidate)
+    except OSError as error:
+        raise Fault(
+            f"{error.filename or folder}: ingest stopped",
+            got=error.strerror or str(error),
+            expected="files that can be read, written and removed",
+            remedy="mend that and run ingest again: it goes on where it stopped",
+        ) from error
+    return intake.result
+
+
+class _Intake:
+    """What happens to files on disk; each step leaves them so that `recover` and another run finish the work."""
+
+    def __init__(self, workspace: Workspace, category: str, folder: Path) -> None:
+        self.workspace, self.category, self.folder = workspace, category, folder
+        self.normals, self.quarantine = workspace.good_normals(category), workspace.quarantine(category)
+        self.moves = folder.is_relative_to(workspace.drop(category).resolve())
+        self.result = IngestResult()
+
+    def recover(self) -> None:
+        """Finish or undo what a killed run began."""
+        for folder in (self.normals, self.quarantine):
+            for path in folder.glob(".*"):
+                if _HALF_WRITTEN.fullmatch(path.name):
+                    path.unlink()
+        for claim in sorted(self.folder.rglob(f".*{_CLAIM}")) if self.moves else ():
+            source = claim.with_name(claim.name[1 : -len(_CLAIM)])
+            sha256 = files.sha256_of(claim)
+            place = _place(self.normals, source.name, sha256)
+            if place.exists():
+                claim.unlink()
+                self.result.taken.append(Taken(self._text(source), self.workspace.relative(place), sha256))
+            else:
+                claim.rename(_place(source.parent, source.name, sha256))
+
+    def present(self) -> list[Subject]:
+        """Read what the category holds already."""
+        manifest = scan(self.workspace, self.category)
+        masks = sum(entry.mask is not None for entry in manifest.evaluation)
+        with progress("ingest: reading the data set", len(manifest.normals + manifest.evaluation) + masks) as advance:
+            return examine(self.workspace, manifest, counted(advance))
+
+    def news(self, found: Sequence[Path]) -> list[_Candidate]:
+        """Read the files that came; those that an earlier run took are set aside as known."""
+        with progress("ingest: reading new images", len(found)) as advance:
+            described = describe_all(found, counted(advance))
+        candidates = []
+        for file, facts in zip(found, described, strict=True):
+            place = _place(self.normals, file.name, facts.sha256)
+            if place.exists() and not self.moves:
+                known = Known(self._text(file), self.workspace.relative(place), facts.sha256)
+                self.result.known.append(known)
+            else:
+                candidates.append(_Candidate(file, self._text(file), facts))
+        return candidates
+
+    def take(self, candidate: _Candidate) -> None:
+        """Put a good image among the normals."""
+        content = _unchanged(candidate)
+        place = _place(self.normals, candidate.file.name, candidate.facts.sha256)
+        claim = candidate.file.with_name(f".{candidate.file.name}{_CLAIM}")
+        if self.moves:
+            candidate.file.rename(claim)
+            files.sync_folder(claim.parent)
+        files.write_bytes(place, content)
+        if self.moves:
+            claim.unlink()
+        taken = Taken(candidate.source, self.workspace.relative(place), candidate.facts.sha256)
+        self.result.taken.append(taken)
+
+    def reject(self, candidate: _Candidate, reason: str) -> None:
+        """Put any other file into quarantine, the reason beside it."""
+        place = self.quarantine / f"{candidate.facts.sha256[:12]}-{candidate.file.name}"
+        files.write_bytes(place, _unchanged(candidate))
+        why = {"source": candidate.source, "reason": reason, "sha256": candidate.facts.sha256}
+        note = place.with_name(f"{place.name}.reason.json")
+        if not note.exists():  # the first reason stands: of a copy brought again, later ones say less
+            files.write_json(note, why)
+        if self.moves:
+            candidate.file.unlink()
+        self.result.rejected.append(Rejected(candidate.source, self.workspace.relative(place), reason))
+
+    def _text(self, file: Path) -> str:
+        root = self.workspace.root.resolve()
+        return (file.relative_to(root) if file.is_relative_to(root) else file).as_posix()
+
+
+def _reasons(present: Sequence[Subject], candidates: Sequence[_Candidate], params: ValidateParams) -> dict[str, str]:
+    """Return why candidates are rejected, by their source.
+
+    First come the checks of an image alone: a bad image must not be the twin for whose sake a good one is rejected.
+    """
+    subjects = [Subject(each.source, "candidate", GOOD, each.facts) for each in candidates]
+    reasons: dict[str, str] = {}
+    while subjects:
+        failures = _first_failures([*present, *subjects], params)
+        bad = [subject.path for subject in subjects if subject.path in failures]
+        alone = [path for path in bad if failures[path][0] not in _BETWEEN_IMAGES]
+        reasons |= {path: failures[path][1] for path in alone or bad}
+        if not alone:
+            break
+        subjects = [subject for subject in subjects if subject.path not in alone]
+    return reasons
+
+
+def _first_failures(subjects: Sequence[Subject], params: ValidateParams) -> dict[str, tuple[str, str]]:
+    """Return the first check that each bad image fails, and the reason; checks of an image alone come first."""
+    failures: dict[str, tuple[str, str]] = {}
+    for check in judge(subjects, params).checks:
+        for path, found in zip(check.offending, check.found, strict=True):
+            failures.setdefault(path, (check.name, f"{check.name}: got {found}, expected {check.expected}"))
+    return failures
+
+
+def _place(folder: Path, name: str, sha256: str) -> Path:
+    """Return where a file of that name and content stands, or may stand: its name, longer if others have it."""
+    plain = folder / name
+    names = (plain.name, *(f"{plain.stem}-{sha256[:digits]}{plain.suffix}" for digits in (8, 64)))
+    places = (folder / each for each in names)
+    return next(place for place in places if not place.exists() or files.sha256_of(place) == sha256)
+
+
+def _unchanged(candidate: _Candidate) -> bytes:
+    content = candidate.file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != candidate.facts.sha256:
+        raise Refused(
+            f"{candidate.file} changed while it was read",
+            got="other bytes than were validated",
+            expected="files that are complete",
+            remedy="wait until it is written, then run ingest again",
+        )
+    return content
+
+
+def _nothing_in(folder: Path) -> Refused:
+    got = "an empty folder" if folder.is_dir() else "a file" if folder.exists() else "no such folder"
+    return Refused(f"{folder} holds no images", got, "a folder with new normal images", "check the path")

@@ -1,0 +1,123 @@
+"""From what the stages wrote to a bank version in the registry and in the ledger."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from patchcore.adapters.ledger_records import DatasetVersion
+from patchcore.adapters.registry import BankBuild, BankVersion
+from patchcore.bank import CONFIG
+from patchcore.files import read_json, sha256_of
+from patchcore.lifecycle.services import Services, who
+from patchcore.manifest import read_manifest, scan
+from patchcore.params import Params
+from patchcore.steps.evaluate import metrics_of
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A bank version, and whether it is a new one."""
+
+    bank: BankVersion
+    new: bool
+
+
+def record_dataset(services: Services, category: str) -> DatasetVersion:
+    """Give the present content of a category its data-set version: the number that it has, or the next one.
+
+    Raises:
+        Refused: the category has no images.
+        Fault: the ledger cannot be written.
+    """
+    manifest = scan(services.workspace, category)
+    return services.ledger.record_dataset(
+        category,
+        sha256=manifest.sha256,
+        normals=len(manifest.normals),
+        evaluation_images=len(manifest.evaluation),
+        pointers=services.versioning.pointer_texts(category),
+        git_commit=services.versioning.head(),
+        who=who(),
+    )
+
+
+def commit_reports(services: Services, category: str) -> str | None:
+    """Commit what `dvc repro` wrote for git to keep, and the pointers that it was made from; return the commit.
+
+    Does nothing where params.yaml says not to commit.
+    """
+    workspace = services.workspace
+    if not services.params.versioning.commit:
+        return None
+    paths = [workspace.lock_file, workspace.reports(category), *workspace.pointers(category)]
+    return services.versioning.commit(paths, f"Build the bank of {category}")
+
+
+def register(services: Services, category: str, *, tags: Mapping[str, str]) -> Registered:
+    """Register the bank that stands in the workspace; one that is known already keeps its version.
+
+    Args:
+        services: the opened workspace.
+        category: whose bank.
+        tags: more tags for the run and the version, such as the flow run's id.
+
+    Raises:
+        Fault: the registry does not answer, or the ledger cannot be written.
+    """
+    workspace = services.workspace
+    manifest = read_manifest(workspace.manifest(category))
+    dataset = services.ledger.dataset_of(category, manifest.sha256) or record_dataset(services, category)
+    bank_sha256 = sha256_of(workspace.bank(category) / CONFIG)
+    known = services.registry.find(category, bank_sha256)
+    bank = known or services.registry.register(category, _build(services, category, dataset, tags))
+    services.ledger.record_bank(
+        category,
+        version=bank.version,
+        bank_sha256=bank_sha256,
+        dataset_version=dataset.number,
+        dataset_sha256=dataset.sha256,
+        run_id=bank.run_id,
+        git_commit=services.versioning.head(),
+    )
+    return Registered(bank, new=known is None)
+
+
+def _build(services: Services, category: str, dataset: DatasetVersion, tags: Mapping[str, str]) -> BankBuild:
+    workspace = services.workspace
+    results = workspace.evaluation_results(category)
+    report = read_json(workspace.metrics(category))
+    return BankBuild(
+        bank=workspace.bank(category),
+        bank_sha256=report["bank_sha256"],
+        run_name=f"{category} data-set version {dataset.number}",
+        params=flat_params(services.params),
+        metrics=metrics_of(report) | _covering(services, category),
+        dataset_version=dataset.number,
+        dataset_sha256=dataset.sha256,
+        evaluation_sha256=report["evaluation_sha256"],
+        pointers=services.versioning.pointer_texts(category),
+        git_commit=services.versioning.head(),
+        files=[workspace.params, workspace.lock_file, workspace.validation(category), results / "scores.csv"],
+        plots=[
+            workspace.roc_plot(category),
+            workspace.histogram_plot(category),
+            workspace.radius_plot(category),
+        ],
+        heatmaps=sorted((results / "heatmaps").glob("*.png")),
+        author=os.environ.get("PATCHCORE_USER"),
+        tags=tags,
+    )
+
+
+def flat_params(params: Params) -> dict[str, object]:
+    """Return params.yaml as nested values, by the names that the file uses."""
+    return params.model_dump(mode="json", by_alias=True)
+
+
+def _covering(services: Services, category: str) -> dict[str, float | None]:
+    built = read_json(services.workspace.build_metrics(category))
+    return {
+        "threshold": built["threshold"]["value"],
+        "bank_rows": built["coreset"]["rows"],
+        "covering_radius": built["coreset"]["radius"],
+    }

@@ -1,0 +1,283 @@
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from patchcore import files
+from patchcore.errors import Refused
+from patchcore.files import sha256_of
+from patchcore.layout import Workspace
+from patchcore.lifecycle.ingest import IngestResult, Known, Rejected, Taken, ingest
+from patchcore.manifest import scan
+from patchcore.params import Params, load_params
+
+PARAMS_FILE = Path(__file__).resolve().parents[1] / "params.yaml"
+
+
+@pytest.fixture(scope="module")
+def params() -> Params:
+    loaded = load_params(PARAMS_FILE)
+    validate = loaded.validate_.model_copy(update={"near_duplicate_distance": 0.7})
+    return loaded.model_copy(update={"categories": ("part",), "validate_": validate})
+
+
+def draw(path: Path, seed: int, size: tuple[int, int] = (32, 24)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, size[::-1], dtype=np.uint8)).save(path)
+    return path
+
+
+def again(source: Path, target: Path) -> Path:
+    with Image.open(source) as image:
+        image.save(target, compress_level=0)
+    return target
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    part = tmp_path / "workspace/data/part"
+    for number in range(4):
+        draw(part / f"train/good/{number}.png", number)
+    draw(part / "test/good/a.png", 100)
+    draw(part / "test/crack/b.png", 101)
+    return Workspace(tmp_path / "workspace")
+
+
+def fill(folder: Path, workspace: Workspace) -> None:
+    """Three good images and one of every kind of bad one."""
+    draw(folder / "new.png", 200)
+    draw(folder / "sub/other.png", 201)
+    draw(folder / "3.png", 202)  # the name is taken by another image
+    whole = draw(folder / "truncated.png", 203)
+    whole.write_bytes(whole.read_bytes()[:-300])
+    (folder / "text.txt").write_text("hello")
+    draw(folder / "wrong_size.png", 204, (64, 24))
+    shutil.copy(workspace.good_normals("part") / "1.png", folder / "copy.png")
+    shutil.copy(workspace.evaluation("part") / "crack/b.png", folder / "leak.png")
+    again(workspace.good_normals("part") / "2.png", folder / "again.png")
+    shutil.copy(folder / "new.png", folder / "twin.png")
+
+
+GOOD = {"new.png", "sub/other.png", "3.png"}
+WHY = {
+    "truncated.png": "decodable: got a damaged image",
+    "text.txt": "decodable: got a file that is not an image",
+    "wrong_size.png": "width: got 64, expected 32 pixels",
+    "copy.png": "exact duplicates: got the same bytes as data/part/train/good/1.png",
+    "leak.png": "overlap: got the same bytes as data/part/test/crack/b.png",
+    "again.png": "near duplicates: got nearly the same picture as data/part/train/good/2.png",
+}
+
+
+def tree(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in folder.rglob("*") if path.is_file()}
+
+
+def check_outcome(workspace: Workspace, folder: Path, contents: dict[str, str]) -> None:
+    """Every file of the folder is in exactly one place, whole."""
+    normals = tree(workspace.good_normals("part"))
+    assert len(normals) == len(set(normals.values())) == 7
+    assert {contents[name] for name in GOOD} <= set(normals.values())
+    quarantine = tree(workspace.quarantine("part"))
+    pictures = {name: digest for name, digest in quarantine.items() if not name.endswith(".reason.json")}
+    assert sorted(pictures.values()) == sorted(contents[name] for name in (*WHY, "twin.png"))
+    for name, digest in pictures.items():
+        why = files.read_json(workspace.quarantine("part") / f"{name}.reason.json")
+        assert why["sha256"] == digest
+        assert name == f"{digest[:12]}-{Path(why['source']).name}"
+        assert why["reason"].startswith(WHY.get(Path(why["source"]).name, "exact duplicates"))
+
+
+def test_good_images_are_copied_and_bad_ones_quarantined_with_the_reason(
+    workspace: Workspace, tmp_path: Path, params: Params
+) -> None:
+    folder = tmp_path / "foreign"
+    fill(folder, workspace)
+    contents = tree(folder)
+    result = ingest(workspace, "part", folder, params)
+    check_outcome(workspace, folder, contents)
+    assert tree(folder) == contents  # a foreign folder stays as it is
+
+    assert {Path(each.source).relative_to(folder).as_posix() for each in result.taken} == GOOD
+    by_name = {Path(each.source).name: each for each in result.taken}
+    assert by_name["new.png"] == Taken(str(folder / "new.png"), "data/part/train/good/new.png", contents["new.png"])
+    assert by_name["3.png"].path == f"data/part/train/good/3-{contents['3.png'][:8]}.png"
+    assert {Path(each.source).name for each in result.rejected} == {*WHY, "twin.png"}
+    for each in result.rejected:
+        assert files.sha256_of(workspace.root / each.path) == contents[Path(each.source).name]
+    scan(workspace, "part")
+
+
+def test_the_drop_folder_is_emptied(workspace: Workspace, params: Params) -> None:
+    drop = workspace.drop("part")
+    fill(drop, workspace)
+    contents = tree(drop)
+    result = ingest(workspace, "part", drop, params)
+    check_outcome(workspace, drop, contents)
+    assert tree(drop) == {}
+    assert {each.source for each in result.taken} == {f"drop/part/{name}" for name in GOOD}
+    assert ingest(workspace, "part", drop, params) == IngestResult()
+
+
+def test_a_second_run_over_a_foreign_folder_changes_nothing(
+    workspace: Workspace, tmp_path: Path, params: Params
+) -> None:
+    folder = tmp_path / "foreign"
+    fill(folder, workspace)
+    first = ingest(workspace, "part", folder, params)
+    before = tree(workspace.root)
+    second = ingest(workspace, "part", folder, params)
+    assert tree(workspace.root) == before
+    assert second.taken == []
+    assert {(each.path, each.sha256) for each in second.known} >= {(each.path, each.sha256) for each in first.taken}
+    assert {each.path for each in second.rejected} <= {each.path for each in first.rejected}
+
+
+def test_a_copy_that_is_dropped_under_its_own_name_is_still_a_copy(workspace: Workspace, params: Params) -> None:
+    drop = workspace.drop("part")
+    drop.mkdir(parents=True)
+    shutil.copy(workspace.good_normals("part") / "1.png", drop / "1.png")
+    (rejected,) = ingest(workspace, "part", drop, params).rejected
+    assert isinstance(rejected, Rejected)
+    assert "data/part/train/good/1.png" in rejected.reason
+    assert tree(drop) == {}
+
+
+def test_a_bad_image_is_not_the_twin_that_costs_a_good_one(
+    workspace: Workspace, tmp_path: Path, params: Params
+) -> None:
+    good = draw(tmp_path / "foreign/b.png", 300)
+    with Image.open(good) as image:
+        image.convert("RGBA").save(tmp_path / "foreign/a.png")  # first in order, same picture, wrong mode
+    result = ingest(workspace, "part", tmp_path / "foreign", params)
+    assert [Path(each.source).name for each in result.taken] == ["b.png"]
+    assert [Path(each.source).name for each in result.rejected] == ["a.png"]
+    assert result.rejected[0].reason == "mode: got RGBA, expected L or RGB"
+
+
+def test_newcomers_do_not_outvote_the_size_of_the_data_set(
+    workspace: Workspace, tmp_path: Path, params: Params
+) -> None:
+    for number in range(20):
+        draw(tmp_path / f"foreign/{number}.png", 400 + number, (24, 24))
+    result = ingest(workspace, "part", tmp_path / "foreign", params)
+    assert (len(result.taken), len(result.rejected)) == (0, 20)
+
+
+class KilledError(BaseException):
+    """Stands for SIGKILL: nothing after it runs, not even a clean-up of ours that matters."""
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, at: int) -> Callable[[], bool]:
+    """Stop the process's work at its so-manieth change on disk; say whether it came to that."""
+    changes = iter(range(1, 1_000))
+    stopped: list[bool] = []
+
+    def stopping(original: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **named: object) -> object:
+            if not stopped and next(changes) == at:
+                stopped.append(True)
+            if stopped:
+                raise KilledError
+            return original(*arguments, **named)
+
+        return call
+
+    for name in ("rename", "replace", "unlink"):
+        monkeypatch.setattr(Path, name, stopping(getattr(Path, name)))
+    monkeypatch.setattr(os, "fsync", stopping(os.fsync))
+    return lambda: bool(stopped)
+
+
+@pytest.mark.parametrize("at", [*range(1, 14), 30, 55])
+def test_after_a_kill_the_next_run_finishes_the_work(
+    workspace: Workspace, params: Params, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    drop = workspace.drop("part")
+    fill(drop, workspace)
+    contents = tree(drop)
+    with monkeypatch.context() as patch:
+        came_to_that = kill_at(patch, at)
+        with pytest.raises(KilledError):
+            ingest(workspace, "part", drop, params)
+        assert came_to_that()
+    visible = {name: d for name, d in tree(workspace.good_normals("part")).items() if not name.startswith(".")}
+    before = {sha256_of(workspace.good_normals("part") / f"{n}.png") for n in range(4)}
+    assert set(visible.values()) <= {*contents.values(), *before}  # nothing half-written is visible
+
+    result = ingest(workspace, "part", drop, params)
+    check_outcome(workspace, drop, contents)
+    assert tree(drop) == {}
+    paths = [each.path for each in result.taken] + [each.path for each in result.rejected]
+    assert all((workspace.root / path).is_file() for path in paths)
+
+
+def test_a_claim_whose_image_never_arrived_is_taken_back(workspace: Workspace, params: Params) -> None:
+    drop = workspace.drop("part")
+    claimed = draw(drop / "new.png", 500)
+    digest = sha256_of(claimed)
+    claimed.rename(drop / ".new.png.taking")
+    draw(drop / "new.png", 501)  # another file came under the name meanwhile
+    result = ingest(workspace, "part", drop, params)
+    assert len(result.taken) == 2
+    assert digest in {each.sha256 for each in result.taken}
+    assert tree(drop) == {}
+
+
+def test_a_claim_whose_image_arrived_is_reported_as_taken(workspace: Workspace, params: Params) -> None:
+    drop = workspace.drop("part")
+    claim = draw(drop / "new.png", 500).rename(drop / ".new.png.taking")
+    shutil.copy(claim, workspace.good_normals("part") / "new.png")
+    result = ingest(workspace, "part", drop, params)
+    assert [(each.source, each.path) for each in result.taken] == [
+        ("drop/part/new.png", "data/part/train/good/new.png")
+    ]
+    assert tree(drop) == {}
+
+
+def test_a_normal_image_of_the_data_set_is_known_in_its_own_folder(workspace: Workspace, params: Params) -> None:
+    result = ingest(workspace, "part", workspace.good_normals("part"), params)
+    assert len(result.known) == 4
+    assert isinstance(result.known[0], Known)
+    assert (result.taken, result.rejected) == ([], [])
+
+
+def test_nothing_in_the_drop_folder_is_no_error(workspace: Workspace, params: Params) -> None:
+    assert ingest(workspace, "part", workspace.drop("part"), params) == IngestResult()
+
+
+@pytest.mark.parametrize(
+    ("make", "got"),
+    [(lambda path: None, "no such folder"), (lambda path: path.mkdir(), "an empty folder"), (Path.touch, "a file")],
+)
+def test_a_folder_without_files_is_refused(
+    workspace: Workspace, tmp_path: Path, params: Params, make: Callable[[Path], object], got: str
+) -> None:
+    make(tmp_path / "foreign")
+    with pytest.raises(Refused, match=f"foreign holds no images: got {got}"):
+        ingest(workspace, "part", tmp_path / "foreign", params)
+
+
+def test_an_unknown_category_is_refused(workspace: Workspace, tmp_path: Path, params: Params) -> None:
+    with pytest.raises(Refused, match="no category 'other'"):
+        ingest(workspace, "other", tmp_path, params)
+
+
+def test_the_reason_file_is_plain_json(workspace: Workspace, params: Params) -> None:
+    path = workspace.drop("part") / "note.txt"
+    path.parent.mkdir(parents=True)
+    path.write_text("hello")
+    digest = sha256_of(path)
+    ingest(workspace, "part", workspace.drop("part"), params)
+    value = json.loads((workspace.quarantine("part") / f"{digest[:12]}-note.txt.reason.json").read_text())
+    assert value == {
+        "source": "drop/part/note.txt",
+        "reason": "decodable: got a file that is not an image, "
+        "expected a whole BMP, JPEG, PNG or TIFF image, 8 bits a channel",
+        "sha256": digest,
+    }
