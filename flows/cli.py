@@ -1,1 +1,302 @@
-"""placeholder"""
+"""The command line: every command of the README, each a few words that call a flow or a question."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows import display
+from flows.environment import prepare
+from flows.outcome import Outcome, finish
+from patchcore.errors import Refused, UsageError
+from patchcore.layout import Workspace, find_workspace
+
+app = typer.Typer(
+    name="patchcore",
+    help="Memory banks for visual inspection: built from normal images, gated, promoted, scored with, and audited.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+audit_app = typer.Typer(help="Questions about the past, answered from the ledger.", no_args_is_help=True)
+app.add_typer(audit_app, name="audit")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
+Place = Annotated[
+    Path | None,
+    typer.Option("--workspace", "-w", help="The workspace; else PATCHCORE_WORKSPACE, else the current folder."),
+]
+Category = Annotated[str, typer.Argument(help="The kind of part, such as bottle.")]
+
+
+def main() -> None:
+    """Run the command of this process's arguments and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command and return its exit code: 0 done, 1 a fault, 2 usage, 3 refused."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(arguments, prog_name="patchcore", standalone_mode=False)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # typer brings click's errors in modules of its own
+            raise
+        words = UsageError(
+            "the command cannot be understood", error.format_message(), "a command of patchcore", "see patchcore --help"
+        )
+        print(f"error: {words}", file=sys.stderr)  # noqa: T201
+        return words.exit_code
+    return int(code or 0)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="The folder; it is made if it does not exist.")], json: Json = False
+) -> int:
+    """Make a folder a workspace: git, DVC, params.yaml and dvc.yaml."""
+
+    def work() -> Outcome:
+        from patchcore.lifecycle.workspace import init as make
+
+        return Outcome({"workspace": str(make(folder).root)})
+
+    return finish(work, as_json=json, show=display.one_line(lambda value: f"workspace {value['workspace']} is ready"))
+
+
+@app.command()
+def add(
+    category: Category,
+    folder: Annotated[Path, typer.Argument(help="A folder in MVTec layout: train/good, test/*, ground_truth/*.")],
+    json: Json = False,
+    workspace: Place = None,
+) -> int:
+    """Take a folder in MVTec layout as a new category."""
+
+    def work() -> Outcome:
+        from patchcore.lifecycle.registration import record_dataset
+        from patchcore.lifecycle.services import open_services
+        from patchcore.lifecycle.workspace import add as take_in
+
+        services = open_services(_place(workspace).root)
+        with services.alone():
+            taken = asdict(take_in(services.workspace, category, folder))
+            dataset = record_dataset(services, category)
+        return Outcome({**taken, "dataset_version": dataset.number, "dataset_sha256": dataset.sha256})
+
+    return finish(work, as_json=json, show=display.added)
+
+
+@app.command()
+def ingest(
+    category: Category,
+    folder: Annotated[Path | None, typer.Argument(help="New normal images; else the drop folder.")] = None,
+    json: Json = False,
+    workspace: Place = None,
+) -> int:
+    """Take new normal images: the good ones become a new data-set version, the others go to quarantine."""
+
+    def work() -> Outcome:
+        place = _with_prefect(workspace)
+        from flows.ingest import ingest as flow
+
+        return Outcome(flow(str(place.root), category, str(folder.resolve()) if folder else None))
+
+    return finish(work, as_json=json, show=display.ingested)
+
+
+@app.command()
+def retrain(category: Category, json: Json = False, workspace: Place = None) -> int:
+    """Validate, extract, build, evaluate, register, and promote what passes the gate."""
+
+    def work() -> Outcome:
+        place = _with_prefect(workspace)
+        from flows.retrain import retrain as flow
+
+        return _gated(flow(str(place.root), category))
+
+    return finish(work, as_json=json, show=display.retrained)
+
+
+@app.command()
+def promote(
+    category: Category,
+    version: Annotated[int, typer.Argument(help="The bank version.")],
+    reason: Annotated[str, typer.Option(help="Why; the ledger keeps it.")] = "promoted by hand",
+    json: Json = False,
+    workspace: Place = None,
+) -> int:
+    """Bring a bank version to production, if it passes the gate."""
+
+    def work() -> Outcome:
+        place = _with_prefect(workspace)
+        from flows.promote import promote as flow
+
+        return _gated(flow(str(place.root), category, version, reason))
+
+    return finish(work, as_json=json, show=display.judged)
+
+
+@app.command()
+def rollback(
+    category: Category,
+    reason: Annotated[str, typer.Option(help="Why; the ledger keeps it.")],
+    to: Annotated[int | None, typer.Option(help="The bank version; else the one before.")] = None,
+    json: Json = False,
+    workspace: Place = None,
+) -> int:
+    """Bring back the bank version that was in production before."""
+
+    def work() -> Outcome:
+        place = _with_prefect(workspace)
+        from flows.promote import rollback as flow
+
+        return Outcome(flow(str(place.root), category, reason, to))
+
+    return finish(work, as_json=json, show=display.rolled_back)
+
+
+@app.command()
+def score(
+    category: Category,
+    folder: Annotated[Path, typer.Argument(help="The images of the batch.")],
+    batch: Annotated[str, typer.Option(help="The batch's name; it is given once.")],
+    json: Json = False,
+    workspace: Place = None,
+) -> int:
+    """Score a batch with the bank in production, and write the ledger."""
+
+    def work() -> Outcome:
+        place = _with_prefect(workspace)
+        from flows.score import score as flow
+
+        return Outcome(flow(str(place.root), category, str(folder.resolve()), batch))
+
+    return finish(work, as_json=json, show=display.scored)
+
+
+@app.command()
+def serve(workspace: Place = None) -> int:
+    """Serve every flow, each with its schedule from params.yaml, until interrupted."""
+
+    def work() -> Outcome:
+        place = _with_prefect(workspace)
+        from flows.deploy import serve as serve_flows
+
+        serve_flows(str(place.root))
+        return Outcome()
+
+    return finish(work, as_json=False, show=lambda _: None)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to; what an earlier demo left there is replaced.")],
+) -> int:
+    """Live through a bank's first weeks on real images of solar cells."""
+
+    def work() -> Outcome:
+        from flows.demo import play
+
+        play(folder, run)
+        return Outcome()
+
+    return finish(work, as_json=False, show=lambda _: None)
+
+
+@audit_app.command("batch")
+def audit_batch(batch: str, json: Json = False, workspace: Place = None) -> int:
+    """Say which bank version scored a batch, and which data-set version that bank came from."""
+    return _ask(lambda audit, services: audit.batch(services, batch), workspace, json, display.audited_batch)
+
+
+@audit_app.command("image")
+def audit_image(
+    image: Annotated[str, typer.Argument(help="The image's sha256, or the file.")],
+    json: Json = False,
+    workspace: Place = None,
+) -> int:
+    """Show every scoring of an image."""
+    return _ask(lambda audit, services: audit.image(services, image), workspace, json, display.audited_image)
+
+
+@audit_app.command("bank")
+def audit_bank(category: Category, version: int, json: Json = False, workspace: Place = None) -> int:
+    """Show the batches that a bank version scored: what a recall needs."""
+    return _ask(lambda audit, services: audit.bank(services, category, version), workspace, json, display.audited_bank)
+
+
+@audit_app.command("at")
+def audit_at(
+    category: Category,
+    time: Annotated[str, typer.Argument(help="Such as 2026-11-22T02:13; UTC unless it says otherwise.")],
+    json: Json = False,
+    workspace: Place = None,
+) -> int:
+    """Say which bank version was in production at a time."""
+    return _ask(lambda audit, services: audit.at(services, category, time), workspace, json, display.audited_time)
+
+
+@audit_app.command("verify")
+def audit_verify(json: Json = False, workspace: Place = None) -> int:
+    """Check that the ledger is whole."""
+
+    def work() -> Outcome:
+        from patchcore.lifecycle import audit
+        from patchcore.lifecycle.services import open_services
+
+        value = asdict(audit.verify(open_services(_place(workspace).root)))
+        refusal = None if value["ok"] else _unsound(value["problems"])
+        return Outcome(value, refusal)
+
+    return finish(work, as_json=json, show=display.verified)
+
+
+def _ask(
+    question: Callable[[Any, Any], dict[str, Any]],
+    workspace: Path | None,
+    as_json: bool,
+    show: Callable[[dict[str, Any]], None],
+) -> int:
+    def work() -> Outcome:
+        from patchcore.lifecycle import audit
+        from patchcore.lifecycle.services import open_services
+
+        return Outcome(question(audit, open_services(_place(workspace).root)))
+
+    return finish(work, as_json=as_json, show=show)
+
+
+def _place(workspace: Path | None) -> Workspace:
+    found = find_workspace(workspace)
+    prepare(found)
+    return found
+
+
+def _with_prefect(workspace: Path | None) -> Workspace:
+    """Return the workspace, the environment ready for the import of Prefect; refuse early what no flow could mend."""
+    from patchcore.params import load_params
+
+    place = _place(workspace)
+    load_params(place.params)
+    return place
+
+
+def _gated(value: dict[str, Any]) -> Outcome:
+    if value["gate"]["passed"]:
+        return Outcome(value)
+    failures = [reason.removeprefix("failed: ") for reason in value["gate"]["reasons"] if reason.startswith("failed")]
+    refusal = Refused(
+        f"bank version {value['bank_version']} of {value['category']} did not pass the gate",
+        got="; ".join(failures),
+        expected="every rule of the gate to be met",
+        remedy="look at the evaluation in MLflow; production stays as it was",
+    )
+    return Outcome(value, refusal)
+
+
+def _unsound(problems: list[str]) -> Refused:
+    return Refused("the ledger is not sound", got="; ".join(problems)[:500], expected="no problem", remedy="restore it")

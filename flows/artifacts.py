@@ -1,0 +1,47 @@
+"""What a flow run leaves in Prefect for a person to read."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from patchcore.gates import Verdict
+
+
+def leave_markdown(key: str, category: str, text: str) -> None:
+    """Leave a page of text under a key of its own for each category, so that Prefect shows its history."""
+    create_markdown_artifact(key=_key(key, category), markdown=text)
+
+
+def leave_table(key: str, category: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
+    """Leave a table, likewise."""
+    create_table_artifact(key=_key(key, category), table=[dict(row) for row in rows], description=description)
+
+
+def verdict_page(
+    category: str, version: int, verdict: Verdict, outcome: str, metrics: Mapping[str, float | None]
+) -> str:
+    """Return the gate's verdict as markdown: what was decided, every reason, every metric."""
+    reasons = "\n".join(f"- {reason}" for reason in verdict.reasons)
+    rows = "\n".join(
+        f"| {name} | {'no masks' if value is None else f'{value:.4f}'} |" for name, value in metrics.items()
+    )
+    passed = "passed" if verdict.passed else "did not pass"
+    return (
+        f"# Bank version {version} of {category} {passed} the gate\n\n{outcome}\n\n{reasons}\n\n"
+        f"| metric | value |\n|---|---|\n{rows}\n"
+    )
+
+
+def validation_page(category: str, report: Mapping[str, Any]) -> str:
+    """Return a validation.json as markdown: every check, and the offending files of those that failed."""
+    lines = [f"# The images of {category} {'are valid' if report['passed'] else 'are refused'}", ""]
+    for check in report["checks"]:
+        lines.append(f"- {'met' if check['passed'] else '**failed**'}: {check['name']}, expected {check['expected']}")
+        lines += [f"  - `{path}`" for path in check["offending"][:100]]
+    return "\n".join(lines) + "\n"
+
+
+def _key(name: str, category: str) -> str:
+    return re.sub(r"[^a-z0-9-]", "-", f"{name}-{category}".lower())

@@ -1,0 +1,75 @@
+"""New normal images in: the good ones become a new data-set version, the others go to quarantine with the reason."""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from flows.artifacts import leave_table
+from patchcore.lifecycle import ingest as intake
+from patchcore.lifecycle.registration import record_dataset
+from patchcore.lifecycle.services import Services, open_services
+
+
+@flow(name="ingest", flow_run_name="ingest-{category}", validate_parameters=False)
+def ingest(workspace: str, category: str, folder: str | None = None) -> dict[str, Any]:
+    """Take new normal images from a folder, the category's drop folder when none is named.
+
+    Raises:
+        Refused: the category or the folder is missing.
+    """
+    services = open_services(workspace)
+    services.params.require(category)
+    with services.alone():
+        result = take(workspace, category, folder or str(services.workspace.drop(category)))
+        if result["taken"] or result["known"]:  # known: a run before this one may have died before it tracked them
+            track(workspace, category, len(result["taken"]))
+            push(workspace)
+        dataset = number(workspace, category)
+    return {"category": category, **result, **dataset}
+
+
+@task(task_run_name="check and take images of {category}", cache_policy=NO_CACHE)
+def take(workspace: str, category: str, folder: str) -> dict[str, Any]:
+    """Take the good images and quarantine the others."""
+    services = open_services(workspace)
+    result = intake.ingest(services.workspace, category, Path(folder), services.params)
+    rows = [{"file": entry.source, "outcome": f"taken as {entry.path}"} for entry in result.taken]
+    rows += [{"file": entry.source, "outcome": f"quarantined: {entry.reason}"} for entry in result.rejected]
+    rows += [{"file": entry.source, "outcome": f"known as {entry.path}"} for entry in result.known]
+    leave_table("ingest", category, rows, f"{len(result.taken)} taken, {len(result.rejected)} quarantined")
+    return {
+        "taken": [{"path": entry.path, "sha256": entry.sha256, "source": entry.source} for entry in result.taken],
+        "quarantined": [
+            {"path": entry.path, "source": entry.source, "reason": entry.reason} for entry in result.rejected
+        ],
+        "known": [{"path": entry.path, "source": entry.source} for entry in result.known],
+    }
+
+
+@task(task_run_name="track {category} in DVC and git", cache_policy=NO_CACHE)
+def track(workspace: str, category: str, images: int) -> None:
+    """Let DVC keep the normal images, and git their pointer."""
+    services = open_services(workspace)
+    normals = services.workspace.normals(category)
+    services.versioning.track([normals])
+    if services.params.versioning.commit:
+        message = f"Add {images} normal images to {category}"
+        services.versioning.commit([services.workspace.pointers(category)[0]], message)
+
+
+@task(task_run_name="push to the DVC remote", retries=3, retry_delay_seconds=5, cache_policy=NO_CACHE)
+def push(workspace: str) -> None:
+    """Send the bytes to the DVC remote, where one is set."""
+    services = open_services(workspace)
+    if services.params.versioning.push:
+        services.versioning.push()
+
+
+@task(task_run_name="number the data-set version of {category}", cache_policy=NO_CACHE)
+def number(workspace: str, category: str) -> dict[str, Any]:
+    """Record the present content in the ledger."""
+    services: Services = open_services(workspace)
+    dataset = record_dataset(services, category)
+    return {"dataset_version": dataset.number, "dataset_sha256": dataset.sha256, "normals": dataset.normals}

@@ -1,0 +1,127 @@
+"""validate -> extract -> build -> evaluate -> register -> gate -> promote."""
+
+from typing import Any
+
+from prefect import flow, runtime, task
+from prefect.cache_policies import NO_CACHE
+
+from flows.artifacts import leave_markdown, leave_table, validation_page, verdict_page
+from flows.ingest import ingest
+from patchcore.files import read_json
+from patchcore.gates import Verdict
+from patchcore.images import list_images
+from patchcore.lifecycle import promotion, registration
+from patchcore.lifecycle.services import Services, open_services
+
+
+@flow(name="retrain", flow_run_name="retrain-{category}", validate_parameters=False)
+def retrain(workspace: str, category: str, drop: bool = False) -> dict[str, Any]:
+    """Bring a category's bank up to date with its normal images, and into production if it passes the gate.
+
+    Args:
+        workspace: the workspace's folder.
+        category: the kind of part.
+        drop: take the images of the drop folder first, and do nothing when there are too few of them.
+
+    Raises:
+        Refused: the images are not valid, or the category is unknown.
+        Fault: a service does not answer.
+    """
+    services = open_services(workspace)
+    services.params.require(category)
+    if drop and not enough_in_drop_folder(services, category):
+        return {"category": category, "promoted": False, "new": False}
+    check_services(workspace)
+    if drop:
+        ingest(workspace, category)
+    with services.alone():
+        for stage in services.versioning.stages(category):
+            run_stage.with_options(task_run_name=stage)(workspace, category, stage)
+        commit(workspace, category)
+        version = register(workspace, category)
+        return {**version, **decide(workspace, category, version["bank_version"])}
+
+
+def enough_in_drop_folder(services: Services, category: str) -> bool:
+    """Say whether a scheduled retrain has something to do."""
+    waiting = len(list_images(services.workspace.drop(category)))
+    return waiting >= services.params.schedule.minimum_new_images
+
+
+@task(task_run_name="check registry and ledger", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE)
+def check_services(workspace: str) -> None:
+    """Ask the services for an answer before work begins that would be lost without them."""
+    services = open_services(workspace)
+    services.registry.check()
+    services.ledger.check()
+
+
+@task(cache_policy=NO_CACHE)
+def run_stage(workspace: str, category: str, stage: str) -> bool:
+    """Bring one DVC stage up to date; return whether it had to run."""
+    services = open_services(workspace)
+    report = services.workspace.validation(category)
+    try:
+        return services.versioning.reproduce(stage)
+    finally:
+        if stage.startswith("validate@") and report.is_file():
+            _leave_validation(category, read_json(report))
+
+
+@task(task_run_name="commit the reports of {category}", cache_policy=NO_CACHE)
+def commit(workspace: str, category: str) -> str | None:
+    """Let git keep dvc.lock, the reports and the pointers."""
+    return registration.commit_reports(open_services(workspace), category)
+
+
+@task(task_run_name="register the bank of {category}", retries=2, retry_delay_seconds=5, cache_policy=NO_CACHE)
+def register(workspace: str, category: str) -> dict[str, Any]:
+    """Register the bank in MLflow and in the ledger; the same bank keeps its version."""
+    services = open_services(workspace)
+    flow_run = str(runtime.flow_run.id or "")
+    registered = registration.register(services, category, tags={"prefect_flow_run_id": flow_run})
+    bank = registered.bank
+    built = read_json(services.workspace.build_metrics(category))
+    return {
+        "category": category,
+        "dataset_version": bank.dataset_version,
+        "dataset_sha256": bank.dataset_sha256,
+        "bank_version": bank.version,
+        "bank_sha256": bank.bank_sha256,
+        "run_id": bank.run_id,
+        "metrics": dict(bank.metrics),
+        "threshold": built["threshold"]["value"],
+        "new": registered.new,
+    }
+
+
+@task(task_run_name="gate and promote {category} version {version}", cache_policy=NO_CACHE)
+def decide(workspace: str, category: str, version: int, reason: str = "retrained") -> dict[str, Any]:
+    """Judge a bank version and carry the verdict out; one that was decided on before is left as it is."""
+    services = open_services(workspace)
+    bank = services.registry.version(category, version)
+    earlier = services.ledger.decisions_for(category, version)
+    production = services.ledger.production(category)
+    if earlier:
+        promotion.reconcile(services, category)
+        recorded = next((entry.verdict for entry in reversed(earlier) if entry.verdict), {})
+        verdict = Verdict(bool(recorded.get("passed")), tuple(recorded.get("reasons", ())))
+        return outcome(verdict, promoted=False, production=production.version if production else None)
+    verdict = promotion.judge(services, category, bank)
+    done = promotion.promote(services, category, bank, verdict, reason=reason)
+    words = f"Version {version} is in production." if done.promoted else "Production stays as it was."
+    leave_markdown("gate", category, verdict_page(category, version, verdict, words, bank.metrics))
+    return outcome(verdict, promoted=done.promoted, production=done.production.version if done.production else None)
+
+
+def outcome(verdict: Verdict, *, promoted: bool, production: int | None) -> dict[str, Any]:
+    """Return a verdict by the names of the command's contract."""
+    gate = {"passed": verdict.passed, "reasons": list(verdict.reasons)}
+    return {"gate": gate, "promoted": promoted, "production": production}
+
+
+def _leave_validation(category: str, report: dict[str, Any]) -> None:
+    leave_markdown("validation", category, validation_page(category, report))
+    offending = [{"file": path, "check": check["name"]} for check in report["checks"] for path in check["offending"]]
+    if offending:
+        leave_table("offending-images", category, offending, "files that failed a check")

@@ -1,0 +1,66 @@
+"""A batch of images in, a record in the ledger and a folder of heatmaps out."""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, runtime, task
+from prefect.cache_policies import NO_CACHE
+
+from flows.artifacts import leave_table
+from patchcore.lifecycle import batches, promotion
+from patchcore.lifecycle.services import open_services
+
+
+@flow(name="score", flow_run_name="score-{batch}", validate_parameters=False)
+def score(workspace: str, category: str, folder: str, batch: str) -> dict[str, Any]:
+    """Score a batch with the bank in production; the same batch again returns what is recorded.
+
+    Raises:
+        Refused: the folder is empty, no bank is in production, or the batch's name is taken.
+        Fault: the ledger cannot be written; then nothing is reported.
+    """
+    open_services(workspace).params.require(category)
+    known = look_up(workspace, category, folder, batch)
+    if known is not None:
+        return {**known, "recorded_before": True}
+    production = resolve_production(workspace, category)
+    return {**score_images(workspace, category, folder, batch, **production), "recorded_before": False}
+
+
+@task(task_run_name="look up batch {batch} in the ledger", cache_policy=NO_CACHE)
+def look_up(workspace: str, category: str, folder: str, batch: str) -> dict[str, Any] | None:
+    """Return the batch if it was scored before, from the same images by the same bank."""
+    services = open_services(workspace)
+    services.ledger.check()
+    known = batches.recorded(services, batch, category, batches.receive(services.workspace, Path(folder)))
+    return batches.as_json(known) if known else None
+
+
+@task(task_run_name="resolve production of {category}", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE)
+def resolve_production(workspace: str, category: str) -> dict[str, Any]:
+    """Resolve production once, to a number and a digest; an alias that somebody moved is mended."""
+    services = open_services(workspace)
+    production = batches.resolve(services, category)
+    promotion.reconcile(services, category)
+    return {"version": production.version, "bank_sha256": production.bank_sha256}
+
+
+@task(task_run_name="score batch {batch} with version {version}", cache_policy=NO_CACHE)
+def score_images(
+    workspace: str, category: str, folder: str, batch: str, version: int, bank_sha256: str
+) -> dict[str, Any]:
+    """Score, write the ledger, then show."""
+    services = open_services(workspace)
+    scorer = batches.open_scorer(services, category, version, bank_sha256)
+    received = batches.receive(services.workspace, Path(folder))
+    run_id = str(runtime.flow_run.id) if runtime.flow_run.id else None
+    result = batches.as_json(batches.score_batch(services, scorer, batch, received, flow_run_id=run_id))
+    _leave_scores(category, result)
+    return result
+
+
+def _leave_scores(category: str, result: dict[str, Any]) -> None:
+    worst = sorted(result["images"], key=lambda image: -image["score"])[:100]
+    rows = [{key: image[key] for key in ("path", "score", "p_value", "anomalous")} for image in worst]
+    words = f"{result['batch']}: {result['scored']} scored, {len(result['failed'])} failed"
+    leave_table("batch", category, rows, f"{words}, by bank version {result['bank_version']}")
