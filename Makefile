@@ -1,0 +1,54 @@
+# The commands of the project. Each sets up what it needs: a virtual environment in .venv, with pinned packages.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := 1
+export GX_ANALYTICS_ENABLED := false
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.PHONY: help demo test check format constraints clean
+
+help:
+	@echo "make demo         live through a bank's first weeks on real images of solar cells, in demo/"
+	@echo "make test         the tests"
+	@echo "make check        lint, types, the arrows between modules"
+	@echo "make format       format the code, and write the code dependencies into dvc.yaml"
+	@echo "make constraints  pin what pyproject.toml allows to the newest versions, into .constraints.txt"
+	@echo "make clean        remove the virtual environment and the demo"
+
+demo: .venv/ready
+	@$(BIN)/patchcore demo demo
+
+test: .venv/ready
+	$(BIN)/pytest
+
+check: .venv/ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/ready
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/python tests/test_pipeline.py
+
+constraints:
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[demo,dev]'
+	$(BIN)/pip freeze --exclude-editable > .constraints.txt
+	touch .venv/ready
+
+clean:
+	rm -rf .venv demo
+
+# The newest file of an environment that is whole: an install that was stopped half-way is begun again.
+.venv/ready: pyproject.toml .constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, got $$($(PYTHON) --version); name one with: make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint .constraints.txt --editable '.[demo,dev]'
+	@touch $@
