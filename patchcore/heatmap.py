@@ -41,7 +41,7 @@ def overlay(image: NDArray[np.uint8], anomaly_map: NDArray[np.float32], threshol
     """Lay an anomaly map over its image: clear where it is normal, from yellow to red where it is not.
 
     The colours mean the same in every image of a bank, because they hang on its threshold and not on each image's own
-    smallest and largest value: they fade in from 0.7 and are deepest from 1.4 times the threshold.
+    smallest and largest value: they fade in from 0.8 and are deepest from 1.4 times the threshold.
 
     Args:
         image: uint8 (S, S, 3).
@@ -53,7 +53,7 @@ def overlay(image: NDArray[np.uint8], anomaly_map: NDArray[np.float32], threshol
     """
     from matplotlib import colormaps
 
-    level = np.clip((anomaly_map / max(threshold, 1e-12) - 0.7) / 0.7, 0, 1)[..., None]  # (S, S, 1)
+    level = np.clip((anomaly_map / max(threshold, 1e-12) - 0.8) / 0.6, 0, 1)[..., None]  # (S, S, 1)
     colours = colormaps["YlOrRd"](level[..., 0] * 0.8 + 0.2)[..., :3] * 255  # (S, S, 3)
     weight = np.minimum(level * 4, 1) * _OPACITY  # fades in: no hard edge
     return np.asarray(image * (1 - weight) + colours * weight, dtype=np.uint8)

@@ -67,7 +67,9 @@ class BankBuild:
 
     def description(self, category: str) -> str:
         """Return one paragraph for the user interface."""
-        words = ", ".join(f"{name} {value:.4f}" for name, value in self.metrics.items() if value is not None)
+        # Rates and areas; counts and distances stand in the table of metrics.
+        shares = ((name, value) for name, value in self.metrics.items() if value is not None and 0 <= value <= 1)
+        words = ", ".join(f"{name} {value:.4f}" for name, value in shares)
         return f"Bank of {category} from data-set version {self.dataset_version}. {words or 'No metrics'}."
 
     def _metrics_as_text(self) -> str:

@@ -1,6 +1,5 @@
 """From what the stages wrote to a bank version in the registry and in the ledger."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -104,7 +103,7 @@ def _build(services: Services, category: str, dataset: DatasetVersion, tags: Map
             workspace.radius_plot(category),
         ],
         heatmaps=sorted((results / "heatmaps").glob("*.png")),
-        author=os.environ.get("PATCHCORE_USER"),
+        author=who(),
         tags=tags,
     )
 
