@@ -25,6 +25,7 @@ from patchcore.extractor import Extractor, ExtractorConfig, extractor_of
 from patchcore.files import canonical_json, new_folder, read_json, sha256_of
 from patchcore.images import to_square
 from patchcore.index import NearestNeighbours
+from patchcore.parallel import in_order
 from patchcore.scoring import Scores
 
 FORMAT = 1
@@ -149,12 +150,14 @@ class MemoryBank:
 
     def score(self, images: Sequence[NDArray[np.uint8]]) -> Scores:
         """Score images: uint8 (H, W, 3) each, red, green, blue, of any size. Higher is more anomalous."""
-        side, step = self.config.extractor.image_size, self.config.extractor.batch_size
-        parts = []
-        for start in range(0, len(images), step):
-            pixels = np.stack([to_square(image, side) for image in images[start : start + step]])  # (B, S, S, 3)
-            parts.append(self.score_features(self.extractor.network(pixels)))
-        return scoring.join(parts)
+        network, side = self.extractor.network, self.config.extractor.image_size
+        step = self.config.extractor.batch_size
+
+        def extract(batch: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+            return network(np.stack([to_square(image, side) for image in batch]))
+
+        batches = (images[start : start + step] for start in range(0, len(images), step))
+        return scoring.join([self.score_features(features) for features in in_order(extract, batches)])
 
     def score_features(self, features: NDArray[np.float32]) -> Scores:
         """Score images by their patch features, float32 (B, h, w, D) of this bank's extractor."""

@@ -8,11 +8,8 @@ store is a cache outside DVC: what is missing is extracted again, to the same by
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +18,7 @@ from patchcore.errors import Fault
 from patchcore.extractor import Extractor
 from patchcore.files import write_bytes
 from patchcore.images import load_rgb
-
-Item = TypeVar("Item")
-_DECODERS = 2
+from patchcore.parallel import in_order
 
 
 class FeatureStore:
@@ -49,21 +44,21 @@ class FeatureStore:
             Fault: a file cannot be written; nothing is half-written.
         """
         missing = self.missing(images)
+        if not missing:
+            return 0
+        side, step = self._extractor.config.image_size, self._extractor.config.batch_size
+        network = self._extractor.network  # loaded here, before several threads ask for it
+
+        def extract(batch: Sequence[str]) -> NDArray[np.float32]:
+            return network(np.stack([load_rgb(images[sha256], side) for sha256 in batch]))
+
+        batches = [missing[start : start + step] for start in range(0, len(missing), step)]
         done = 0
-        with ThreadPoolExecutor(_DECODERS) as decoders:
-            batches = list(_in_batches(missing, self._extractor.config.batch_size))
-            side = self._extractor.config.image_size
-            # The next batch is decoded while the network works on this one.
-            upcoming = [decoders.submit(_decode, [images[sha256] for sha256 in batch], side) for batch in batches[:1]]
-            for number, batch in enumerate(batches):
-                pixels = upcoming.pop().result()
-                if number + 1 < len(batches):
-                    following = [images[sha256] for sha256 in batches[number + 1]]
-                    upcoming.append(decoders.submit(_decode, following, side))
-                for sha256, features in zip(batch, self._extractor.network(pixels), strict=True):
-                    self._write(sha256, features)
-                done += len(batch)
-                progress(done)
+        for batch, features in zip(batches, in_order(extract, batches), strict=True):
+            for sha256, patches in zip(batch, features, strict=True):
+                self._write(sha256, patches)
+            done += len(batch)
+            progress(done)
         return done
 
     def missing(self, images: Iterable[str]) -> list[str]:
@@ -104,13 +99,3 @@ class FeatureStore:
             write_bytes(path, content.getvalue())
         except OSError as error:
             raise Fault(f"features {path} cannot be written", str(error), "room on the disk", "make room") from error
-
-
-def _decode(paths: Sequence[Path], side: int) -> NDArray[np.uint8]:
-    return np.stack([load_rgb(path, side) for path in paths])  # (B, S, S, 3)
-
-
-def _in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

@@ -7,12 +7,15 @@ keeps its place.
 Letters: B images, S side of the square image, h w grid of patches, D features of a patch (all layers' channels).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from patchcore.parallel import in_order
 
 if TYPE_CHECKING:
     import torch
@@ -64,8 +67,9 @@ def create_network(backbone: str) -> "torch.nn.Module":
 class FeatureExtractor:
     """A backbone up to the last of the layers asked for, with the pooling and concatenation of PatchCore.
 
-    Batches always have the same size, the last one filled up with zeros: the kernels that a CPU chooses depend on the
-    size of a batch, and so do the last bits of their sums.
+    An image has the same features, bit for bit, whatever stands beside it and however many cores there are. Kernels
+    split their sums by the size of a batch and by the number of threads, and with them the last bits. So batches always
+    have the same size, the last one filled up with zeros, and each is computed by one thread; batches run side by side.
     """
 
     def __init__(
@@ -113,8 +117,10 @@ class FeatureExtractor:
         """
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or len(images) == 0:
             raise ValueError(f"images: got {images.dtype} {images.shape}, expected uint8 (B, S, S, 3), B >= 1")
-        starts = range(0, len(images), self._batch_size)
-        return np.concatenate([self._one_batch(images[start : start + self._batch_size]) for start in starts])
+        if len(images) <= self._batch_size:
+            return self._one_batch(images)
+        batches = (images[start : start + self._batch_size] for start in range(0, len(images), self._batch_size))
+        return np.concatenate(list(in_order(self._one_batch, batches)))
 
     def _one_batch(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         import torch
@@ -122,7 +128,7 @@ class FeatureExtractor:
 
         filled = np.zeros((self._batch_size, *images.shape[1:]), dtype=np.uint8)
         filled[: len(images)] = images
-        with torch.inference_mode():
+        with torch.inference_mode(), _one_thread():
             pixels = torch.from_numpy(filled).permute(0, 3, 1, 2).float()  # (B, 3, S, S), channels last in memory
             maps: dict[str, torch.Tensor] = self._network((pixels - self._mean) / self._deviation)
             pooled = [avg_pool2d(maps[layer], self._pool, stride=1, padding=self._pool // 2) for layer in self._layers]
@@ -130,6 +136,18 @@ class FeatureExtractor:
             same = [interpolate(layer, size=grid, mode="bilinear", align_corners=False) for layer in pooled]
             patches = torch.cat(same, dim=1).permute(0, 2, 3, 1)  # (B, h, w, D)
             return np.ascontiguousarray(patches[: len(images)].numpy())
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # of the calling thread alone
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _check_layers(backbone: str, network: "torch.nn.Module", layers: Sequence[str]) -> None:

@@ -23,6 +23,7 @@ from patchcore.images import UnreadableImage, list_images, load_rgb
 from patchcore.layout import Workspace
 from patchcore.lifecycle.bank_cache import bank_record, fetch_bank
 from patchcore.lifecycle.services import Services, who
+from patchcore.parallel import in_order
 from patchcore.progress import progress
 
 _BATCH_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
@@ -145,7 +146,7 @@ def as_json(recorded_batch: RecordedBatch) -> dict[str, Any]:
 
 
 def _score_all(bank: MemoryBank, images: Sequence[Received], heatmaps: Path, batch: str) -> list[ImageScore]:
-    step, rows = bank.config.extractor.batch_size, []
+    step, rows = 4 * bank.config.extractor.batch_size, []  # enough for every core, and no more in memory
     tiles: list[Tile] = []
     with progress(f"score {batch}", len(images)) as advance:
         for start in range(0, len(images), step):
@@ -164,13 +165,20 @@ def _score_all(bank: MemoryBank, images: Sequence[Received], heatmaps: Path, bat
 
 def _read(images: Sequence[Received], side: int) -> tuple[list[tuple[Received, NDArray[np.uint8]]], list[ImageScore]]:
     readable, failed = [], []
-    for image in images:
-        try:
-            readable.append((image, load_rgb(image.file, side)))
-        except UnreadableImage as error:
-            reason = f"got {error.got}, expected {error.expected}"
+    for image, pixels in zip(images, in_order(lambda image: _pixels(image, side), images), strict=True):
+        if isinstance(pixels, UnreadableImage):
+            reason = f"got {pixels.got}, expected {pixels.expected}"
             failed.append(ImageScore(image.path, image.sha256, None, None, None, reason))
+        else:
+            readable.append((image, pixels))
     return readable, failed
+
+
+def _pixels(image: Received, side: int) -> NDArray[np.uint8] | UnreadableImage:
+    try:
+        return load_rgb(image.file, side)
+    except UnreadableImage as error:
+        return error
 
 
 def _score_some(
