@@ -7,6 +7,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import leave_table
+from flows.retries import unless_refused
 from patchcore.lifecycle import ingest as intake
 from patchcore.lifecycle.registration import record_dataset
 from patchcore.lifecycle.services import Services, open_services
@@ -59,7 +60,13 @@ def track(workspace: str, category: str, images: int) -> None:
         services.versioning.commit([services.workspace.pointers(category)[0]], message)
 
 
-@task(task_run_name="push to the DVC remote", retries=3, retry_delay_seconds=5, cache_policy=NO_CACHE)
+@task(
+    task_run_name="push to the DVC remote",
+    retries=3,
+    retry_delay_seconds=5,
+    retry_condition_fn=unless_refused,
+    cache_policy=NO_CACHE,
+)
 def push(workspace: str) -> None:
     """Send the bytes to the DVC remote, where one is set."""
     services = open_services(workspace)

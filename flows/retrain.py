@@ -7,6 +7,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import leave_markdown, leave_table, validation_page, verdict_page
 from flows.ingest import ingest
+from flows.retries import unless_refused
 from patchcore.files import read_json
 from patchcore.gates import Verdict
 from patchcore.images import list_images
@@ -29,7 +30,7 @@ def retrain(workspace: str, category: str, drop: bool = False) -> dict[str, Any]
     """
     services = open_services(workspace)
     services.params.require(category)
-    if drop and not enough_in_drop_folder(services, category):
+    if drop and not has_work(services, category):
         return {"category": category, "promoted": False, "new": False}
     check_services(workspace)
     if drop:
@@ -42,13 +43,25 @@ def retrain(workspace: str, category: str, drop: bool = False) -> dict[str, Any]
         return {**version, **decide(workspace, category, version["bank_version"])}
 
 
-def enough_in_drop_folder(services: Services, category: str) -> bool:
-    """Say whether a scheduled retrain has something to do."""
+def has_work(services: Services, category: str) -> bool:
+    """Say whether a scheduled retrain has something to do: images that wait, or a data-set version without a bank."""
     waiting = len(list_images(services.workspace.drop(category)))
-    return waiting >= services.params.schedule.minimum_new_images
+    if waiting >= services.params.schedule.minimum_new_images:
+        return True
+    latest = services.ledger.latest_dataset(category)
+    # A run before this one may have taken the images and died before it built their bank.
+    return latest is not None and all(
+        bank.dataset_sha256 != latest.sha256 for bank in services.registry.versions(category)
+    )
 
 
-@task(task_run_name="check registry and ledger", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE)
+@task(
+    task_run_name="check registry and ledger",
+    retries=2,
+    retry_delay_seconds=2,
+    retry_condition_fn=unless_refused,
+    cache_policy=NO_CACHE,
+)
 def check_services(workspace: str) -> None:
     """Ask the services for an answer before work begins that would be lost without them."""
     services = open_services(workspace)
@@ -74,7 +87,13 @@ def commit(workspace: str, category: str) -> str | None:
     return registration.commit_reports(open_services(workspace), category)
 
 
-@task(task_run_name="register the bank of {category}", retries=2, retry_delay_seconds=5, cache_policy=NO_CACHE)
+@task(
+    task_run_name="register the bank of {category}",
+    retries=2,
+    retry_delay_seconds=5,
+    retry_condition_fn=unless_refused,
+    cache_policy=NO_CACHE,
+)
 def register(workspace: str, category: str) -> dict[str, Any]:
     """Register the bank in MLflow and in the ledger; the same bank keeps its version."""
     services = open_services(workspace)

@@ -7,6 +7,7 @@ from prefect import flow, runtime, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import leave_table
+from flows.retries import unless_refused
 from patchcore.lifecycle import batches, promotion
 from patchcore.lifecycle.services import open_services
 
@@ -36,7 +37,13 @@ def look_up(workspace: str, category: str, folder: str, batch: str) -> dict[str,
     return batches.as_json(known) if known else None
 
 
-@task(task_run_name="resolve production of {category}", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE)
+@task(
+    task_run_name="resolve production of {category}",
+    retries=2,
+    retry_delay_seconds=2,
+    retry_condition_fn=unless_refused,
+    cache_policy=NO_CACHE,
+)
 def resolve_production(workspace: str, category: str) -> dict[str, Any]:
     """Resolve production once, to a number and a digest; an alias that somebody moved is mended."""
     services = open_services(workspace)
