@@ -5,13 +5,16 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.rule import Rule
 
+from flows import display
 from flows.demo_data import choose_images, drop_new, fill_batch, lay_out
 from patchcore.errors import Fault, Refused
 from patchcore.layout import Workspace
+from patchcore.lifecycle.services import open_services
 
 _MARK = ".patchcore-demo"
 _CATEGORY = "solar"
@@ -85,7 +88,9 @@ class _Story:
         self._command("audit", "verify")
 
     def end(self) -> None:
-        self._tell(f"Done in {time.monotonic() - self._started:.0f} s. Look at what happened")
+        self._tell(f"Done in {time.monotonic() - self._started:.0f} s: two banks, each with all that it came from")
+        display.lineage(self._lineage())
+        self._tell("Look at what happened")
         state = self.workspace
         for line in (
             f"heatmaps of batch 4711    {state.batch('4711') / 'heatmaps'}",
@@ -102,6 +107,25 @@ class _Story:
             "  see the README: patchcore init, patchcore add, patchcore retrain",
         ):
             self._console.print(f"  {line}", markup=False)
+
+    def _lineage(self) -> list[dict[str, Any]]:
+        """Return a row a bank version: what it was built from, how good it is, which batches it scored."""
+        services = open_services(self.workspace.root)
+        rows = []
+        for version in services.registry.versions(_CATEGORY):
+            dataset = services.ledger.dataset(_CATEGORY, version.dataset_version)
+            batches = services.ledger.batches_of_bank(_CATEGORY, version.version)
+            rows.append(
+                {
+                    "bank version": version.version,
+                    "data-set version": version.dataset_version,
+                    "normal images": dataset.normals if dataset else "unknown",
+                    "image AUROC": f"{version.metrics['image_auroc']:.4f}",
+                    "threshold": f"{version.metrics['threshold']:.2f}",
+                    "batches": ", ".join(batch.batch for batch in batches),
+                }
+            )
+        return rows
 
     def _tell(self, text: str) -> None:
         self._console.print()

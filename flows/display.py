@@ -170,6 +170,11 @@ def verified(value: Mapping[str, Any]) -> None:
     _say(f"{value['records']} records, head {value['head'][:16]}…: {'sound' if value['ok'] else 'NOT sound'}")
 
 
+def lineage(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Show bank versions side by side, a column a fact."""
+    _table("bank versions", list(rows[0]), [list(row.values()) for row in rows])
+
+
 def one_line(words: Callable[[Mapping[str, Any]], str]) -> Callable[[Mapping[str, Any]], None]:
     """Return what shows a value as one line."""
     return lambda value: _say(words(value))
