@@ -1,0 +1,123 @@
+"""What several test modules share: drawn parts, small parameters, one extractor, one built category."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from ruamel.yaml import YAML
+
+from patchcore.extractor import Extractor, open_extractor
+from patchcore.layout import Workspace
+from patchcore.manifest import scan, write_manifest
+from patchcore.params import Params, load_params
+from patchcore.steps import build, evaluate, extract
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+pytest_plugins = ("tests.cells",)  # the fixtures of flows and commands
+
+for switch, value in {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}.items():
+    os.environ[switch] = value
+
+
+class Draw(Protocol):
+    """Draws a part, uint8 (96, 96, 3): a ring on a grainy ground, a little different for each seed."""
+
+    def __call__(self, seed: int, *, scratch: bool = False) -> NDArray[np.uint8]: ...
+
+
+def _draw(seed: int, *, scratch: bool = False) -> NDArray[np.uint8]:
+    generator = np.random.default_rng(seed)
+    y, x = np.mgrid[0:96, 0:96]
+    centre = 48 + generator.uniform(-2, 2, 2)
+    radius = np.hypot(y - centre[0], x - centre[1])
+    levels = 90 + 80 * np.exp(-(((radius - 26) / 6) ** 2)) + generator.normal(0, 4, (96, 96))
+    if scratch:
+        levels[SCRATCH] = 250
+    return np.repeat(np.clip(levels, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+SCRATCH = (slice(60, 66), slice(20, 64))
+
+
+@pytest.fixture(scope="session")
+def draw() -> Draw:
+    return _draw
+
+
+@pytest.fixture(scope="session")
+def scratch() -> tuple[slice, slice]:
+    """Where `draw` puts its scratch: rows and columns."""
+    return SCRATCH
+
+
+@pytest.fixture(scope="session")
+def small_params() -> Params:
+    """The repository's parameters with small images, a dense coreset and one category."""
+    loaded = load_params(REPOSITORY / "params.yaml")
+    return loaded.model_copy(
+        update={
+            "categories": ("part",),
+            "extract": loaded.extract.model_copy(update={"image_size": 96, "batch_size": 4}),
+            "build": loaded.build.model_copy(update={"coreset_ratio": 0.05, "held_out_share": 0.4}),
+            "evaluate": loaded.evaluate.model_copy(update={"example_heatmaps": 3}),
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def extractor(small_params: Params) -> Extractor:
+    """EfficientNet-Lite0 with its real weights at 96 pixels: a grid of 12 x 12 patches of 152 features."""
+    return open_extractor(small_params.extract)
+
+
+@pytest.fixture(scope="session")
+def drawn_category(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace with the category `part`, drawn, with masks, and its manifest. Copy it before you change it."""
+    workspace = Workspace(tmp_path_factory.mktemp("drawn"))
+    part = workspace.category("part")
+    for number in range(20):
+        _save(part / f"train/good/{number:02}.png", _draw(number))
+    for number in range(5):
+        _save(part / f"test/good/{number}.png", _draw(100 + number))
+        _save(part / f"test/scratch/{number}.png", _draw(200 + number, scratch=True))
+        mask = np.zeros((96, 96), dtype=np.uint8)
+        mask[SCRATCH] = 255
+        _save(part / f"ground_truth/scratch/{number}_mask.png", mask)
+    write_manifest(workspace.manifest("part"), scan(workspace, "part"))
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def built_category(drawn_category: Workspace, small_params: Params) -> Workspace:
+    """The same, with its features, bank and metrics. Copy it before you change it."""
+    for step in (extract, build, evaluate):
+        step.run(drawn_category, "part", small_params)
+    return drawn_category
+
+
+@pytest.fixture
+def copied_category(built_category: Workspace, tmp_path: Path, small_params: Params) -> Workspace:
+    """A copy of the built category, to be changed, with a params.yaml and a dvc.yaml."""
+    copied = Workspace(Path(shutil.copytree(built_category.root, tmp_path / "workspace")))
+    dumped = small_params.model_dump(mode="json", by_alias=True)
+    with copied.params.open("w") as stream:
+        YAML(typ="safe", pure=True).dump(dumped, stream)
+    copied.pipeline.write_text("stages: {}\n")
+    return copied
+
+
+def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)

@@ -1,0 +1,136 @@
+"""Questions about the past through the command line, over two banks and two batches of real cells."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from flows.demo_data import DemoImages
+from patchcore.files import sha256_of
+from patchcore.layout import Workspace
+
+Done = CompletedProcess[str]
+Run = Callable[..., Done]
+Ask = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def ask(grown: tuple[Workspace, list[Done]], run: Run) -> Ask:
+    def answer(*question: object) -> dict[str, Any]:
+        done = run("audit", *question, "--json", "-w", grown[0].root)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("\n") == 1
+        value: dict[str, Any] = json.loads(done.stdout)
+        return value
+
+    return answer
+
+
+@pytest.mark.parametrize(("batch", "version", "normals"), [("first", 1, 24), ("second", 2, 30)])
+def test_batch_says_which_bank_scored_it_and_which_data_that_came_from(
+    ask: Ask, grown: tuple[Workspace, list[Done]], batch: str, version: int, normals: int
+) -> None:
+    value = ask("batch", batch)
+    scored = json.loads(grown[1][0 if batch == "first" else 3].stdout)
+    assert value["bank_version"] == value["dataset_version"] == version
+    for key in ("bank_sha256", "threshold", "scored_at", "images", "received", "who", "runtime", "code_version"):
+        assert value[key] == scored[key]
+    assert value["bank"]["sha256"] == value["bank_sha256"]
+    assert (value["dataset"]["number"], value["dataset"]["normals"]) == (version, normals)
+    assert value["dataset"]["sha256"] == value["bank"]["dataset_sha256"]
+    assert "md5:" in value["dataset"]["pointers"]["data/cell/train.dvc"]
+    assert (value["promotion"]["action"], value["promotion"]["to_version"]) == ("promote", version)
+    assert value["promotion"]["at"] < value["scored_at"]
+
+
+def test_image_finds_every_scoring_by_digest_or_by_file(ask: Ask, cells: DemoImages) -> None:
+    file = cells.batches[0][0]
+    value = ask("image", file)
+    (record,) = value["records"]
+    assert (record["batch"], record["bank_version"], record["sha256"]) == ("first", 1, sha256_of(file))
+    assert Path(record["path"]).name == file.name
+    assert ask("image", sha256_of(file).upper()) == value
+    assert ask("image", sha256_of(cells.new[0])) == {"sha256": sha256_of(cells.new[0]), "records": []}
+
+
+def test_bank_lists_what_a_recall_needs(ask: Ask) -> None:
+    for version, batch in ((1, "first"), (2, "second")):
+        value = ask("bank", "cell", version)
+        assert [record["batch"] for record in value["batches"]] == [batch]
+        assert [entry["action"] for entry in value["decisions"]] == ["promote"]
+        assert (value["bank_version"], value["dataset_version"]) == (version, version)
+
+
+def test_at_says_what_was_in_production(ask: Ask, grown: tuple[Workspace, list[Done]], run: Run) -> None:
+    first = ask("bank", "cell", 1)["decisions"][0]["at"]
+    second = ask("bank", "cell", 2)["decisions"][0]["at"]
+    between = ask("at", "cell", first)
+    assert (between["bank_version"], between["since"], between["until"]) == (1, first, second)
+    after = ask("at", "cell", second)
+    assert (after["bank_version"], after["since"], after["until"]) == (2, second, None)
+    just_before = datetime.fromisoformat(second) - timedelta(microseconds=1)
+    assert ask("at", "cell", just_before.isoformat())["bank_version"] == 1
+    assert ask("at", "cell", just_before.replace(tzinfo=None).isoformat())["bank_version"] == 1  # UTC
+    done = run("audit", "at", "cell", "2020-01-01T00:00", "--json", "-w", grown[0].root)
+    assert done.returncode == 3
+    assert "no bank in production" in json.loads(done.stdout)["error"]
+
+
+def test_verify_of_a_whole_ledger_is_ok(ask: Ask) -> None:
+    value = ask("verify")
+    assert (value["ok"], value["problems"]) == (True, [])
+    assert value["records"] > 2 * 8  # at least every image
+    assert len(value["head"]) == 64
+
+
+def test_verify_names_what_was_changed_and_exits_with_3(workspace: Workspace, run: Run) -> None:
+    with closing(sqlite3.connect(workspace.ledger)) as database, database:
+        database.executescript("DROP TRIGGER banks_no_update; UPDATE banks SET sha256 = 'x' WHERE version = 1")
+    done = run("audit", "verify", "--json", "-w", workspace.root)
+    value = json.loads(done.stdout)
+    assert (done.returncode, value["ok"]) == (3, False)
+    assert any("banks_no_update" in problem for problem in value["problems"])
+    assert done.stderr.startswith("error: the ledger is not sound")
+
+
+@pytest.mark.parametrize(
+    ("question", "code", "words"),
+    [
+        (("batch", "4711"), 3, "no batch '4711' in the ledger"),
+        (("bank", "cell", "9"), 3, "the ledger knows no bank version 9 of cell"),
+        (("bank", "bottle", "1"), 3, "the ledger knows no bank version 1 of bottle"),
+        (("image", "nowhere.png"), 2, "nowhere.png names no image"),
+        (("at", "cell", "yesterday"), 2, "'yesterday' is no time"),
+    ],
+)
+def test_a_question_without_an_answer_gets_one_clear_line(
+    promoted: Workspace, run: Run, question: tuple[str, ...], code: int, words: str
+) -> None:
+    done = run("audit", *question, "-w", promoted.root)
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"error: {words}")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("question", "shown"),
+    [
+        (("batch", "first"), ("batch first", "24 normal images", "tester: retrained")),
+        (("bank", "cell", "2"), ("second", "promote", "decisions")),
+        (("at", "cell", "2999-01-01"), ("bank version", "until", "now")),
+        (("verify",), ("records, head", ": sound")),
+    ],
+)
+def test_a_person_sees_a_table(
+    grown: tuple[Workspace, list[Done]], run: Run, question: tuple[str, ...], shown: tuple[str, ...]
+) -> None:
+    done = run("audit", *question, "-w", grown[0].root)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(words in done.stdout for words in shown), done.stdout

@@ -1,0 +1,214 @@
+"""Scoring batches on a real bank: received = scored + failed, nothing twice, nothing that the ledger does not hold."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flows.demo_data import DemoImages, fill_batch
+from patchcore.bank import MemoryBank
+from patchcore.errors import Fault, Refused
+from patchcore.files import read_json, sha256_of
+from patchcore.images import load_rgb
+from patchcore.layout import Workspace
+from patchcore.lifecycle import batches
+from patchcore.lifecycle.services import Services, open_services
+
+Done = CompletedProcess[str]
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def line(cells: DemoImages, tmp_path: Path) -> Path:
+    """Where the line's camera puts pictures: a batch of real cells."""
+    fill_batch(cells.batches[0], tmp_path / "line")
+    return tmp_path / "line"
+
+
+@pytest.fixture
+def services(workspace: Workspace) -> Services:
+    return open_services(workspace.root)
+
+
+def score(services: Services, folder: Path, batch: str) -> dict[str, object]:
+    production = batches.resolve(services, "cell")
+    scorer = batches.open_scorer(services, "cell", production.version, production.bank_sha256)
+    received = batches.receive(services.workspace, folder)
+    return batches.as_json(batches.score_batch(services, scorer, batch, received, flow_run_id=None))
+
+
+def test_score_prints_every_key_of_the_contract(grown: tuple[Workspace, list[Done]], cells: DemoImages) -> None:
+    workspace, done = grown
+    value = json.loads(done[0].stdout)
+    bank = open_services(workspace.root).ledger.bank("cell", 1)
+    assert bank is not None
+    assert done[0].stdout.count("\n") == 1
+    assert (value["batch"], value["category"], value["bank_version"]) == ("first", "cell", 1)
+    assert (value["bank_sha256"], value["dataset_version"]) == (bank.sha256, 1)
+    assert (value["received"], value["scored"], value["failed"]) == (8, 8, [])
+    assert value["recorded_before"] is False
+    assert {image["sha256"] for image in value["images"]} == {sha256_of(path) for path in cells.batches[0]}
+    for image in value["images"]:
+        assert image.keys() == {"path", "sha256", "score", "p_value", "anomalous"}
+        assert image["anomalous"] == (image["score"] > value["threshold"])
+        assert 0 < image["p_value"] <= 1
+    assert any(image["anomalous"] for image in value["images"])
+    assert not all(image["anomalous"] for image in value["images"])
+
+
+def test_the_scores_are_those_of_the_bank_that_the_stages_wrote(
+    grown: tuple[Workspace, list[Done]], promoted: Workspace
+) -> None:
+    bank = MemoryBank.load(promoted.bank("cell"))
+    images = json.loads(grown[1][0].stdout)["images"]
+    pixels = [load_rgb(Path(image["path"]), bank.config.extractor.image_size) for image in images]
+    np.testing.assert_array_equal(bank.score(pixels).image, np.array([image["score"] for image in images], np.float32))
+
+
+def test_defective_cells_score_higher_than_good_ones(grown: tuple[Workspace, list[Done]], cells: DemoImages) -> None:
+    scores = {Path(image["path"]).name: image["score"] for image in json.loads(grown[1][0].stdout)["images"]}
+    good, defective = cells.batches[0][:4], cells.batches[0][4:]
+    assert np.mean([scores[path.name] for path in good]) < np.mean([scores[path.name] for path in defective])
+
+
+def test_a_batch_leaves_heatmaps_a_contact_sheet_and_its_results(
+    grown: tuple[Workspace, list[Done]], cells: DemoImages
+) -> None:
+    import pandas as pd
+
+    folder = grown[0].batch("first")
+    heatmaps = sorted((folder / "heatmaps").iterdir())
+    assert len(heatmaps) == len(cells.batches[0])
+    for picture in (*heatmaps, folder / "contact_sheet.png"):
+        with Image.open(picture) as image:
+            image.load()
+            assert min(image.size) >= 96
+    printed = json.loads(grown[1][0].stdout)
+    results = read_json(folder / "results.json")
+    assert results == {key: value for key, value in printed.items() if key != "recorded_before"}
+    table = pd.read_parquet(folder / "results.parquet")
+    assert list(table["score"]) == [image["score"] for image in printed["images"]]
+    assert set(table["bank_version"]) == {1}
+
+
+def test_an_image_that_cannot_be_read_is_recorded_as_failed(services: Services, run: Run, line: Path) -> None:
+    whole = sorted(line.iterdir())[0]
+    whole.write_bytes(whole.read_bytes()[:500])
+    (line / "note.png").write_text("The camera was offline.")
+    done = run("score", "cell", line, "--batch", "b1", "--json", "-w", services.workspace.root)
+    value = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert (value["received"], value["scored"], len(value["failed"])) == (9, 7, 2)
+    assert len(value["images"]) == 7
+    reasons = {Path(entry["path"]).name: entry["reason"] for entry in value["failed"]}
+    assert "a damaged image" in reasons[whole.name]
+    assert "not an image" in reasons["note.png"]
+    recorded = services.ledger.batch("b1")
+    assert recorded is not None
+    assert (recorded.record.received, recorded.record.scored, recorded.record.failed) == (9, 7, 2)
+    assert sum(image.reason is not None for image in recorded.images) == 2
+
+
+def test_a_batch_of_nothing_but_broken_files_is_a_batch_all_of_which_failed(services: Services, tmp_path: Path) -> None:
+    (tmp_path / "line").mkdir()
+    (tmp_path / "line" / "a.png").write_bytes(b"")
+    value = score(services, tmp_path / "line", "b1")
+    assert (value["received"], value["scored"], value["images"]) == (1, 0, [])
+    assert not (services.workspace.batch("b1") / "contact_sheet.png").exists()
+
+
+def test_the_same_batch_again_returns_the_record_and_scores_nothing(services: Services, run: Run, line: Path) -> None:
+    first = score(services, line, "b1")
+    heatmaps = services.workspace.batch("b1") / "heatmaps"
+    before = {path: path.stat().st_mtime_ns for path in heatmaps.iterdir()}
+    done = run("score", "cell", line, "--batch", "b1", "--json", "-w", services.workspace.root)
+    value = json.loads(done.stdout)
+    assert (done.returncode, value.pop("recorded_before")) == (0, True)
+    assert value == json.loads(json.dumps(first))
+    assert {path: path.stat().st_mtime_ns for path in heatmaps.iterdir()} == before
+    image = next(iter(value["images"]))
+    assert len(services.ledger.image(image["sha256"])) == 1
+
+
+def test_other_images_under_the_name_of_a_batch_are_refused(services: Services, run: Run, line: Path) -> None:
+    first = score(services, line, "b1")
+    sorted(line.iterdir())[0].unlink()
+    done = run("score", "cell", line, "--batch", "b1", "--json", "-w", services.workspace.root)
+    assert done.returncode == 3
+    assert "got other images" in json.loads(done.stdout)["error"]
+    recorded = services.ledger.batch("b1")
+    assert recorded is not None
+    assert batches.as_json(recorded) == first
+
+
+def test_a_batch_that_another_bank_scored_is_refused(grown: tuple[Workspace, list[Done]]) -> None:
+    services = open_services(grown[0].root)  # bank 2 is in production, bank 1 scored this
+    folder = Path(json.loads(grown[1][0].stdout)["images"][0]["path"]).parent
+    received = batches.receive(services.workspace, folder)
+    with pytest.raises(Refused, match="by bank version 1 of cell: got another bank"):
+        batches.recorded(services, "first", "cell", received)
+
+
+def test_images_of_one_name_in_two_folders_are_two_images(services: Services, line: Path) -> None:
+    one = sorted(line.iterdir())[0]
+    other = sorted(line.iterdir())[1]
+    for name, source in (("left", one), ("right", other)):
+        (line / name).mkdir()
+        shutil.move(source, line / name / "cell.png")
+    value = score(services, line, "b1")
+    assert value["received"] == 8
+    assert len(list((services.workspace.batch("b1") / "heatmaps").iterdir())) == 8
+
+
+def test_a_score_that_the_ledger_does_not_take_leaves_nothing(services: Services, line: Path) -> None:
+    production = batches.resolve(services, "cell")
+    scorer = batches.open_scorer(services, "cell", production.version, production.bank_sha256)
+    received = batches.receive(services.workspace, line)
+    services.workspace.ledger.with_name("ledger.db-wal").unlink(missing_ok=True)
+    services.workspace.ledger.write_bytes(b"this is no database" * 100)
+    with pytest.raises(Fault, match="cannot be used"):
+        batches.score_batch(services, scorer, "b1", received, flow_run_id=None)
+    assert not services.workspace.batch("b1").exists()
+    assert not [path for path in services.workspace.batch("b1").parent.iterdir() if path.is_dir()]
+
+
+def test_a_damaged_copy_of_a_bank_is_fetched_again(services: Services, line: Path) -> None:
+    first = score(services, line, "b1")
+    (cached,) = (services.workspace.bank_cache / "cell").iterdir()
+    flip_last_byte(cached / "arrays.safetensors")
+    again = score(services, line, "b2")
+    assert again["images"] == first["images"]
+    assert sha256_of(cached / "arrays.safetensors") == sha256_of(services.workspace.bank("cell") / "arrays.safetensors")
+
+
+def test_a_damaged_bank_in_the_registry_is_refused(services: Services, run: Run, line: Path) -> None:
+    (artifact,) = services.workspace.registry_artifacts.rglob("arrays.safetensors")
+    flip_last_byte(artifact)
+    done = run("score", "cell", line, "--batch", "b1", "--json", "-w", services.workspace.root)
+    assert done.returncode == 3
+    assert "a damaged bank" in done.stderr
+    assert done.stderr.count("error: ") == 1
+    assert services.ledger.batch("b1") is None
+    assert not services.workspace.batch("b1").exists()
+    assert attempts("resolve production of cell") == 1  # what is refused is not tried again
+
+
+def attempts(task_run_name: str) -> int:
+    """Return how often the latest task run of this name was tried."""
+    from prefect.client.orchestration import get_client
+
+    question = {"task_runs": {"name": {"any_": [task_run_name]}}, "sort": "EXPECTED_START_TIME_DESC", "limit": 1}
+    with get_client(sync_client=True) as client:
+        (task_run,) = client.request("POST", "/task_runs/filter", json=question).json()
+    return int(task_run["run_count"])
+
+
+def flip_last_byte(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)

@@ -1,0 +1,168 @@
+"""How commands end: exit codes, one line of error, JSON alone on stdout."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from flows.outcome import Outcome, finish
+from patchcore.errors import Fault, Refused, UsageError
+from patchcore.layout import Workspace
+
+Done = CompletedProcess[str]
+Run = Callable[..., Done]
+COMMANDS = ("init", "add", "ingest", "retrain", "promote", "rollback", "score", "audit", "serve", "demo")
+
+
+def test_help_names_every_command(run: Run) -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    assert all(command in done.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("dance",),
+        ("score", "cell"),
+        ("score", "cell", "folder"),
+        ("promote", "cell", "two"),
+        ("rollback", "cell"),
+        ("retrain", "cell", "--force"),
+        ("audit", "bank", "cell"),
+        ("audit", "who"),
+    ],
+)
+def test_bad_usage_exits_with_2_and_one_line(run: Run, words: tuple[str, ...]) -> None:
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: the command cannot be understood: got ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("add", "cell", "."),
+        ("ingest", "cell", "."),
+        ("retrain", "cell"),
+        ("promote", "cell", "1"),
+        ("rollback", "cell", "--reason", "r"),
+        ("score", "cell", ".", "--batch", "b"),
+        ("serve",),
+        ("audit", "verify"),
+    ],
+)
+def test_no_command_works_outside_a_workspace(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith(f"error: no workspace in {tmp_path}")
+    assert "patchcore init" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_workspace_comes_from_the_environment_too(
+    run: Run, promoted: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATCHCORE_WORKSPACE", str(promoted.root))
+    assert run("audit", "bank", "cell", 1).returncode == 0
+
+
+def test_the_installed_command_tells_its_exit_code_to_the_shell(tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("patchcore")), "retrain", "cell", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["error"].startswith("no workspace in ")
+    assert done.stderr.startswith("error: no workspace in ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_init_twice_and_add_once_through_the_command_line(run: Run, tmp_path: Path, bare: Workspace) -> None:
+    root = tmp_path / "workspace"
+    for _ in range(2):
+        assert json.loads(run("init", root, "--json").stdout) == {"workspace": str(root)}
+    done = run("add", "cell", bare.root.parent / "cells", "--json", "-w", root)
+    value = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert (value["category"], value["normals"], value["evaluation_images"], value["masks"]) == ("cell", 24, 12, 0)
+    assert value["dataset_version"] == 1
+    again = run("add", "cell", bare.root.parent / "cells", "-w", root)
+    assert again.returncode == 3
+    assert "category 'cell' exists" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [(("retrain", "cell"), ("image AUROC", "gate: passed", "in production: version 1", "nothing new"))],
+)
+def test_a_person_sees_tables_and_no_json(
+    run: Run, workspace: Workspace, words: tuple[str, ...], shown: tuple[str, ...]
+) -> None:
+    done = run(*words, "-w", workspace.root)
+    assert done.returncode == 0
+    assert all(text in done.stdout for text in shown), done.stdout
+    assert "{" not in done.stdout
+
+
+class Ending:
+    """A command's work that prints, starts a process that prints, and ends as it is told."""
+
+    def __init__(self, end: BaseException | Outcome) -> None:
+        self.end = end
+
+    def __call__(self) -> Outcome:
+        print("a library's words")  # noqa: T201
+        subprocess.run([sys.executable, "-c", "print('a stage says')"], check=True)
+        os.write(1, b"and C code too\n")
+        if isinstance(self.end, Outcome):
+            return self.end
+        raise self.end
+
+
+REFUSAL = Refused("the gate", "0.5", "0.9", "look")
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "value"),
+    [
+        (Outcome({"a": 1}), 0, {"a": 1}),
+        (Outcome({"a": 1}, REFUSAL), 3, {"a": 1, "error": "the gate: got 0.5, expected 0.9; look"}),
+        (REFUSAL, 3, {"error": "the gate: got 0.5, expected 0.9; look"}),
+        (Fault("a", "b", "c", "d"), 1, {"error": "a: got b, expected c; d"}),
+        (UsageError("a", "b", "c", "d"), 2, {"error": "a: got b, expected c; d"}),
+        (
+            KeyboardInterrupt(),
+            1,
+            {"error": "stopped: got an interrupt, expected the end of the work; run the command again"},
+        ),
+        (
+            ZeroDivisionError("by\nzero"),
+            1,
+            {
+                "error": "the command failed: got ZeroDivisionError: by zero, expected no error; "
+                "report it with the lines above"
+            },
+        ),
+    ],
+)
+def test_json_is_alone_on_stdout_however_a_command_ends(
+    caught: Callable[[Callable[[], int]], Done], end: BaseException | Outcome, code: int, value: dict[str, Any]
+) -> None:
+    done = caught(lambda: finish(Ending(end), as_json=True, show=lambda _: None))
+    out, err = done.stdout, done.stderr
+    assert done.returncode == code
+    assert json.loads(out) == value
+    assert out.count("\n") == 1
+    assert all(words in err for words in ("a library's words", "a stage says", "and C code too"))
+    if code:
+        assert err.splitlines()[-1] == f"error: {value['error']}"

@@ -1,0 +1,200 @@
+"""From images to production, on real cells: what `patchcore retrain`, `ingest` and `dvc repro` leave behind."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+from PIL import Image
+
+from flows.demo_data import DemoImages
+from patchcore.files import read_json, sha256_of
+from patchcore.layout import Workspace
+from patchcore.lifecycle.services import open_services
+
+Done = CompletedProcess[str]
+Run = Callable[..., Done]
+Copy = Callable[[Workspace, Path], Workspace]
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in folder.rglob("*") if path.is_file()}
+
+
+def written_at(folder: Path) -> dict[str, int]:
+    return {path.relative_to(folder).as_posix(): path.stat().st_mtime_ns for path in folder.rglob("*.npy")}
+
+
+def test_retrain_prints_one_json_object_with_every_key_of_the_contract(first_retrain: tuple[Workspace, Done]) -> None:
+    workspace, done = first_retrain
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    value = json.loads(done.stdout)
+    assert (value["category"], value["dataset_version"], value["bank_version"]) == ("cell", 1, 1)
+    assert value["bank_sha256"] == sha256_of(workspace.bank("cell") / "bank.json")
+    assert value["metrics"]["image_auroc"] == read_json(workspace.metrics("cell"))["image_auroc"]
+    assert value["metrics"]["image_auroc"] > 0.8
+    assert value["metrics"]["pixel_auroc"] is None  # the cells have no masks
+    assert value["metrics"]["aupro"] is None
+    assert value["threshold"] == read_json(workspace.build_metrics("cell"))["threshold"]["value"]
+    assert value["gate"]["passed"] is True
+    assert "met: no bank in production to compare with" in value["gate"]["reasons"]
+    assert (value["promoted"], value["production"]) == (True, 1)
+
+
+def test_retrain_leaves_git_clean_with_reports_and_lock_file_committed(promoted: Workspace) -> None:
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(promoted.root), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    assert git("status", "--porcelain") == ""
+    kept = git("ls-files").split()
+    assert {"dvc.lock", "reports/cell/metrics.json", "reports/cell/validation.json", "data/cell/train.dvc"} <= set(kept)
+    assert not [path for path in kept if path.startswith((".patchcore", "work")) or path.endswith(".png")]
+
+
+def test_retrain_again_runs_nothing_and_keeps_the_version(workspace: Workspace, run: Run) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (*workspace.bank("cell").iterdir(), workspace.lock_file)}
+    done = run("retrain", "cell", "--json", "-w", workspace.root)
+    value = json.loads(done.stdout)
+    assert (done.returncode, value["bank_version"], value["promoted"], value["new"]) == (0, 1, False, False)
+    assert value["gate"]["passed"] is True
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    services = open_services(workspace.root)
+    assert len(services.ledger.history("cell")) == 1
+    assert len(services.registry.versions("cell")) == 1
+
+
+def test_ingest_takes_the_good_images_and_says_why_not_the_others(
+    grown: tuple[Workspace, list[Done]], cells: DemoImages
+) -> None:
+    workspace, done = grown
+    value = json.loads(done[1].stdout)
+    assert (value["dataset_version"], value["normals"]) == (2, len(cells.first) + len(cells.new))
+    assert {Path(taken["source"]).name for taken in value["taken"]} == {path.name for path in cells.new}
+    reasons = {Path(entry["source"]).name: entry["reason"] for entry in value["quarantined"]}
+    assert reasons["truncated.png"].startswith("decodable: got a damaged image")
+    assert reasons["not_an_image.png"].startswith("decodable: got a file that is not an image")
+    assert reasons["wrong_size.png"] == "width: got 200, expected 300 pixels"
+    assert reasons["copy_of_an_old_one.png"].startswith("exact duplicates: got the same bytes as data/cell/train/good/")
+    assert len(reasons) == 4
+    for entry in value["quarantined"]:
+        assert read_json(workspace.root / f"{entry['path']}.reason.json")["reason"] == entry["reason"]
+    assert not [path for path in workspace.drop("cell").rglob("*") if path.is_file()]
+
+
+def test_the_second_bank_is_compared_with_the_first_on_the_same_evaluation_set(
+    grown: tuple[Workspace, list[Done]],
+) -> None:
+    workspace, done = grown
+    value = json.loads(done[2].stdout)
+    assert (value["dataset_version"], value["bank_version"], value["promoted"], value["production"]) == (2, 2, True, 2)
+    assert any("of version 1 in production" in reason for reason in value["gate"]["reasons"])
+    first, second = open_services(workspace.root).registry.versions("cell")
+    assert first.evaluation_sha256 == second.evaluation_sha256
+    assert first.bank_sha256 != second.bank_sha256
+
+
+def test_new_images_are_the_only_ones_that_features_are_extracted_of(
+    promoted: Workspace, grown: tuple[Workspace, list[Done]], cells: DemoImages
+) -> None:
+    before, after = written_at(promoted.feature_store), written_at(grown[0].feature_store)
+    assert len(before) == len(cells.first) + sum(len(images) for images in cells.evaluation.values())
+    assert {Path(path).stem for path in after.keys() - before.keys()} == {sha256_of(path) for path in cells.new}
+    assert {path: after[path] for path in before} == before
+
+
+def test_dvc_repro_alone_makes_the_same_bytes_and_then_nothing(
+    bare: Workspace, promoted: Workspace, copy: Copy, tmp_path: Path
+) -> None:
+    workspace = copy(bare, tmp_path / "workspace")
+    programs = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+
+    def repro() -> str:
+        command = [sys.executable, "-m", "dvc", "repro"]
+        environment = os.environ | {"PATH": programs, "DVC_NO_ANALYTICS": "1"}
+        done = subprocess.run(command, cwd=workspace.root, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "Running stage 'evaluate@cell'" in repro()
+    assert content(workspace.bank("cell")) == content(promoted.bank("cell"))
+    assert content(workspace.reports("cell")) == content(promoted.reports("cell"))
+    assert workspace.lock_file.read_bytes() == promoted.lock_file.read_bytes()
+    second = repro()
+    assert "Running stage" not in second
+    assert "up to date" in second
+
+
+def test_a_bank_that_fails_the_gate_is_registered_and_refused(workspace: Workspace, run: Run) -> None:
+    text = workspace.params.read_text()
+    stricter = {
+        "seed: 0": "seed: 1",
+        "auroc_at_least: 0.5": "auroc_at_least: 0.999",
+        "defects_at_least: 6": "defects_at_least: 7",
+    }
+    for old, new in stricter.items():
+        assert old in text
+        text = text.replace(old, new)
+    workspace.params.write_text(text)
+    done = run("retrain", "cell", "--json", "-w", workspace.root)
+    value = json.loads(done.stdout)
+    assert done.returncode == 3
+    assert (value["bank_version"], value["promoted"], value["production"]) == (2, False, 1)
+    reasons = value["gate"]["reasons"]
+    assert value["gate"]["passed"] is False
+    assert sum(reason.startswith("failed: image_auroc ") for reason in reasons) == 1
+    assert "failed: defective evaluation images 6 < 7" in reasons
+    assert "met: normal evaluation images 6 >= 6" in reasons
+    assert done.stderr.count("error: ") == 1
+    assert "bank version 2 of cell did not pass the gate" in value["error"]
+    services = open_services(workspace.root)
+    (decision,) = services.ledger.decisions_for("cell", 2)
+    assert (decision.action, decision.verdict["reasons"]) == ("refuse", reasons)
+    assert services.registry.alias("cell") == 1
+    production = services.ledger.production("cell")
+    assert production is not None
+    assert production.version == 1
+
+
+def test_images_that_fail_validation_stop_the_flow_before_anything_is_built(
+    bare: Workspace, copy: Copy, run: Run, tmp_path: Path
+) -> None:
+    workspace = copy(bare, tmp_path / "workspace")
+    normals = sorted(workspace.good_normals("cell").iterdir())
+    with Image.open(normals[0]) as image:
+        small = image.resize((200, 200))
+    normals[0].unlink()  # DVC may have linked it to its cache
+    small.save(normals[0])
+    done = run("retrain", "cell", "--json", "-w", workspace.root)
+    offending = workspace.relative(normals[0])
+    assert done.returncode == 3
+    assert offending in json.loads(done.stdout)["error"]
+    report = read_json(workspace.validation("cell"))
+    assert report["passed"] is False
+    assert {path for check in report["checks"] for path in check["offending"]} == {offending}
+    assert not workspace.features_index("cell").exists()
+    assert not workspace.bank("cell").exists()
+    assert open_services(workspace.root).registry.versions("cell") == []
+    assert offending in latest_artifact("offending-images-cell")
+    assert offending in latest_artifact("validation-cell")
+
+
+def latest_artifact(key: str) -> str:
+    from prefect.client.orchestration import get_client
+
+    question = {"artifacts": {"key": {"any_": [key]}}, "sort": "UPDATED_DESC", "limit": 1}
+    with get_client(sync_client=True) as client:
+        (artifact,) = client.request("POST", "/artifacts/filter", json=question).json()
+    return str(artifact["data"])
+
+
+def test_a_scheduled_retrain_takes_the_drop_folder_and_does_nothing_when_it_is_empty(promoted: Workspace) -> None:
+    from flows.retrain import retrain
+
+    before = promoted.lock_file.stat().st_mtime_ns, open_services(promoted.root).versioning.head()
+    assert retrain(str(promoted.root), "cell", drop=True) == {"category": "cell", "promoted": False, "new": False}
+    assert (promoted.lock_file.stat().st_mtime_ns, open_services(promoted.root).versioning.head()) == before

@@ -1,0 +1,139 @@
+"""Production by hand: promote, roll back, and an alias that somebody moved, on real banks."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from flows.demo_data import DemoImages, fill_batch
+from patchcore.errors import Refused
+from patchcore.layout import Workspace
+from patchcore.lifecycle import promotion
+from patchcore.lifecycle.services import Services, open_services
+
+Done = CompletedProcess[str]
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def services(
+    grown: tuple[Workspace, list[Done]], copy: Callable[[Workspace, Path], Workspace], tmp_path: Path
+) -> Services:
+    """Bank version 2 in production, after 1."""
+    return open_services(copy(grown[0], tmp_path / "workspace").root)
+
+
+def production(services: Services) -> int:
+    """Return what is in production, as the ledger and the alias agree on it."""
+    record = services.ledger.production("cell")
+    assert record is not None
+    assert services.registry.alias("cell") == record.version
+    return record.version
+
+
+def stricter(services: Services, old: str, new: str) -> None:
+    text = services.workspace.params.read_text()
+    assert old in text
+    services.workspace.params.write_text(text.replace(old, new))
+
+
+def test_a_version_is_promoted_by_hand_through_the_gate(services: Services, run: Run) -> None:
+    done = run("promote", "cell", 1, "--reason", "as good", "--json", "-w", services.workspace.root)
+    value = json.loads(done.stdout)
+    assert (done.returncode, value["bank_version"], value["promoted"], value["production"]) == (0, 1, True, 1)
+    assert any("of version 2 in production" in reason for reason in value["gate"]["reasons"])
+    assert production(services) == 1
+    last = services.ledger.history("cell")[-1]
+    assert (last.action, last.from_version, last.to_version, last.reason) == ("promote", 2, 1, "as good")
+    assert (last.who, last.forced) == ("tester", False)
+
+
+def test_what_is_in_production_already_is_promoted_without_a_new_decision(services: Services, run: Run) -> None:
+    before = services.ledger.history("cell")
+    done = run("promote", "cell", 2, "--json", "-w", services.workspace.root)
+    assert (done.returncode, json.loads(done.stdout)["promoted"]) == (0, False)
+    assert services.ledger.history("cell") == before
+
+
+def test_a_version_that_fails_the_gate_is_refused_and_production_stays(services: Services, run: Run) -> None:
+    stricter(services, "image_auroc_at_least: 0.5", "image_auroc_at_least: 0.999")
+    done = run("promote", "cell", 1, "--json", "-w", services.workspace.root)
+    value = json.loads(done.stdout)
+    assert (done.returncode, value["promoted"], value["production"]) == (3, False, 2)
+    assert any(reason.startswith("failed: image_auroc") for reason in value["gate"]["reasons"])
+    assert services.ledger.history("cell")[-1].action == "refuse"
+    assert production(services) == 2
+
+
+def test_rollback_goes_down_one_step_at_a_time_and_stops_at_the_first(services: Services, run: Run) -> None:
+    root = services.workspace.root
+    assert run("promote", "cell", 1, "-w", root).returncode == 0  # production was 1, then 2, now 1 again
+    for version, before in ((2, 1), (1, 2)):
+        done = run("rollback", "cell", "--reason", "it missed a crack", "--json", "-w", root)
+        value = json.loads(done.stdout)
+        assert (done.returncode, value["bank_version"], value["from_version"]) == (0, version, before)
+        assert value["bank_sha256"] == services.registry.version("cell", version).bank_sha256
+        assert production(services) == version
+    done = run("rollback", "cell", "--reason", "once more", "--json", "-w", root)
+    assert done.returncode == 3
+    assert "there is none" in done.stderr
+    assert production(services) == 1
+    assert [entry.action for entry in services.ledger.history("cell")][-2:] == ["rollback", "rollback"]
+
+
+def test_rollback_to_a_version_that_never_was_in_production_is_refused(services: Services, run: Run) -> None:
+    done = run("rollback", "cell", "--reason", "why not", "--to", 7, "-w", services.workspace.root)
+    assert done.returncode == 3
+    assert "version 7" in done.stderr
+    assert production(services) == 2
+
+
+def test_retrain_after_a_rollback_leaves_it_as_it_is(services: Services, run: Run) -> None:
+    root = services.workspace.root
+    assert run("rollback", "cell", "--reason", "it missed a crack", "-w", root).returncode == 0
+    value = json.loads(run("retrain", "cell", "--json", "-w", root).stdout)
+    assert (value["bank_version"], value["promoted"], value["production"]) == (2, False, 1)
+    assert production(services) == 1
+
+
+def test_an_alias_moved_by_hand_follows_the_ledger_again(
+    services: Services, run: Run, cells: DemoImages, tmp_path: Path
+) -> None:
+    services.registry.set_alias("cell", 1)
+    fill_batch(cells.batches[1][:1], tmp_path / "line")
+    done = run("score", "cell", tmp_path / "line", "--batch", "b", "--json", "-w", services.workspace.root)
+    assert (done.returncode, json.loads(done.stdout)["bank_version"]) == (0, 2)
+    assert production(services) == 2
+
+
+def test_reconcile_says_what_it_mended_and_is_silent_otherwise(services: Services) -> None:
+    assert promotion.reconcile(services, "cell") is None
+    services.registry.set_alias("cell", 1)
+    words = promotion.reconcile(services, "cell")
+    assert words is not None
+    assert "named version 1" in words
+    assert promotion.reconcile(services, "cell") is None
+
+
+def test_who_decides_on_a_production_that_has_changed_meanwhile_is_refused(services: Services) -> None:
+    ledger, bank = services.ledger, services.registry.version("cell", 1)
+    verdict = promotion.judge(services, "cell", bank)
+    decision: dict[str, Any] = {"reason": "late", "verdict": {}, "who": "somebody", "expected_production": 1}
+    with pytest.raises(Refused, match="changed meanwhile"):
+        ledger.decide("cell", "promote", 1, bank.bank_sha256, **decision)
+    assert verdict.passed
+    assert production(services) == 2
+
+
+def test_a_bank_measured_on_another_evaluation_set_is_measured_again(services: Services) -> None:
+    bank = services.registry.version("cell", 1)
+    before = promotion.judge(services, "cell", bank)
+    removed = sorted((services.workspace.evaluation("cell") / "good").iterdir())[0]
+    removed.unlink()
+    verdict = promotion.judge(services, "cell", bank)
+    assert "met: normal evaluation images 6 >= 6" in before.reasons
+    assert "failed: normal evaluation images 5 < 6" in verdict.reasons
+    assert any("of version 2 in production" in reason for reason in verdict.reasons)
