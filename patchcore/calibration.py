@@ -58,6 +58,10 @@ def p_values(scores: NDArray[np.float32], calibration: NDArray[np.float32]) -> N
 
     Returns:
         float64 (B,), from 1 / (n + 1) to 1; the smaller, the more anomalous. Comparable between banks.
+
+    Example:
+        >>> p_values(np.float32([0.5, 2.0, 9.0]), calibration=np.float32([1, 2, 3]))
+        array([1.  , 0.75, 0.25])
     """
     at_least = len(calibration) - np.searchsorted(np.sort(calibration), scores, side="left")  # (B,)
     return np.asarray((1 + at_least) / (len(calibration) + 1), dtype=np.float64)

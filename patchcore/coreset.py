@@ -61,6 +61,12 @@ def select(
 
     Raises:
         ValueError: the shape, the type or the size has no meaning, or a value is not finite.
+
+    Example:
+        >>> patches = np.array([[0.0], [1.0], [10.0], [4.0]], dtype=np.float32)
+        >>> chosen = select(patches, 3, seed=0)
+        >>> chosen.indices.tolist(), chosen.radii.tolist()
+        ([3, 2, 0], [6.0, 4.0, 1.0])
     """
     _check(features, size)
     generator = np.random.default_rng(seed)

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from patchcore.errors import Refused
-from patchcore.features import FeatureExtractor
+from patchcore.features import REVISION, FeatureExtractor
 from patchcore.files import canonical_json
 from patchcore.params import ExtractParams
 from patchcore.weights import Weights, find_weights, load_state
@@ -41,8 +41,9 @@ class Extractor:
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 of the description."""
-        return hashlib.sha256(canonical_json(self.config.model_dump(mode="json"))).hexdigest()
+        """The sha256 of the description and of the revision of the code: features of one fingerprint can be mixed."""
+        described = {**self.config.model_dump(mode="json"), "revision": REVISION}
+        return hashlib.sha256(canonical_json(described)).hexdigest()
 
     @cached_property
     def network(self) -> FeatureExtractor:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     import torch
 
 
+REVISION = 1
+"""Of this code: to be raised when the same image and weights come to have other bytes."""
+
+
 @dataclass(frozen=True)
 class Backbone:
     """What a pretrained network needs to know of its input.

@@ -60,6 +60,13 @@ def judge(candidate: Evaluation, rules: Rules, incumbent: Incumbent | None) -> V
 
     The incumbent must have been measured on the candidate's evaluation set: figures of different sets cannot be
     compared, so a difference fails the gate.
+
+    Example:
+        >>> rules = Rules(0.9, 0.9, 0.8, normals_at_least=10, defects_at_least=10, image_auroc_drop_at_most=0.01)
+        >>> metrics = {"image_auroc": 0.87, "pixel_auroc": None, "aupro": None}
+        >>> verdict = judge(Evaluation(metrics, normals=20, defects=12, evaluation_sha256="00"), rules, incumbent=None)
+        >>> verdict.passed, verdict.failures
+        (False, ('failed: image_auroc 0.8700 < 0.9000',))
     """
     lines = [
         *_floors(candidate, rules),

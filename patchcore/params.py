@@ -147,7 +147,8 @@ def load_params(path: Path) -> Params:
 
 
 def _refusal(path: Path, error: ValidationError) -> Refused:
-    first, *others = error.errors()
+    # A misspelt key is an unknown one and a missing one: the unknown one tells where to look.
+    first, *others = sorted(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"]) or "the file"
     more = f" (and {len(others)} more)" if others else ""
     if first["type"] == "extra_forbidden":

@@ -76,7 +76,7 @@ def load_state(weights: Weights) -> dict[str, "torch.Tensor"]:
     """Read weights into the names of the backbone's architecture. Runs no code from the file.
 
     Raises:
-        Refused: the tensors do not fit the architecture.
+        Refused: the file holds no tensors, or they do not fit the architecture.
     """
     state = _read(weights.path)
     own = create_network(weights.backbone).state_dict()
@@ -98,11 +98,13 @@ def _read(path: Path) -> dict[str, "torch.Tensor"]:
     import torch
     from safetensors.torch import load_file
 
-    safe = path.suffix == ".safetensors"
-    state: dict[str, torch.Tensor] = (
-        load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
-    )
-    return state
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # damaged bytes make the readers raise nearly anything
+        got = f"{type(error).__name__}: {error}"[:200]
+        raise Refused(f"the weights {path} cannot be read", got, "a file of tensors", "replace the file") from error
 
 
 def _usual_place(backbone: str) -> tuple[Path, str]:

@@ -39,6 +39,7 @@ def run(workspace: Workspace, category: str, params: Params) -> None:
     features = store.load_many([entry.sha256 for entry in remembered])  # (images, h, w, D)
     chosen = _select(category, features, params.build)
     rows = np.ascontiguousarray(features.reshape(-1, features.shape[-1])[chosen.indices])  # (M, D)
+    _require_neighbours(category, len(rows), params.build.neighbours)
     scores = _score(store, held_out, rows, params.build.neighbours)
     threshold = calibration.threshold(scores, params.build.false_alarm_rate)
 
@@ -75,10 +76,20 @@ def _split(manifest: Manifest, share: float) -> tuple[list[ImageEntry], list[Ima
 
 def _select(category: str, features: NDArray[np.float32], params: BuildParams) -> coreset.Coreset:
     patches = features.reshape(-1, features.shape[-1])  # (N, D)
-    size = max(params.neighbours, round(params.coreset_ratio * len(patches)), 1)
+    size = min(len(patches), max(params.neighbours, round(params.coreset_ratio * len(patches)), 1))
     with progress(f"build {category}", size) as advance:
         return coreset.select(
             patches, size, seed=params.seed, projection_dim=params.projection_dimension, progress=advance
+        )
+
+
+def _require_neighbours(category: str, rows: int, neighbours: int) -> None:
+    if rows < neighbours:
+        raise Refused(
+            f"the normal images of {category} are too much alike for build.neighbours in params.yaml",
+            got=f"{rows} different patches",
+            expected=f"at least {neighbours}",
+            remedy="lower build.neighbours, or add normal images that differ",
         )
 
 

@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from patchcore.errors import Refused
+from patchcore.extractor import Extractor, extractor_of, open_extractor
+from patchcore.features import create_network
+from patchcore.files import sha256_of
+from patchcore.params import ExtractParams, Params
+
+
+@pytest.fixture(scope="module")
+def resnet_params(tmp_path_factory: pytest.TempPathFactory, small_params: Params) -> ExtractParams:
+    path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
+    torch.manual_seed(0)
+    save_file({name: value.contiguous() for name, value in create_network("resnet18").state_dict().items()}, path)
+    return small_params.extract.model_copy(
+        update={
+            "backbone": "resnet18",
+            "layers": ("layer2", "layer3"),
+            "weights": path,
+            "weights_sha256": sha256_of(path),
+            "image_size": 64,
+        }
+    )
+
+
+def test_it_tells_all_that_identifies_its_features(extractor: Extractor, small_params: Params) -> None:
+    config = extractor.config
+    assert config.weights_sha256.startswith("579344248a93e230")
+    assert torch.__version__.startswith(config.runtime_version)
+    assert (config.backbone, config.image_size, config.batch_size) == ("efficientnet_lite0", 96, 4)
+    assert config.layers == small_params.extract.layers
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("weights_sha256", "0" * 64),
+        ("layers", ("blocks.2",)),
+        ("image_size", 128),
+        ("pool", 5),
+        ("batch_size", 1),
+        ("runtime_version", "0.1"),
+    ],
+)
+def test_the_fingerprint_changes_with_everything_that_may_change_a_feature(
+    extractor: Extractor, name: str, value: object
+) -> None:
+    other = extractor.config.model_copy(update={name: value})
+    assert Extractor(other, extractor._weights).fingerprint != extractor.fingerprint
+    assert Extractor(extractor.config, extractor._weights).fingerprint == extractor.fingerprint
+
+
+def test_a_torchvision_backbone_with_local_weights(resnet_params: ExtractParams) -> None:
+    opened = open_extractor(resnet_params)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    features = opened.network(pixels)
+    assert features.shape == (2, 8, 8, 384)
+    again = extractor_of(opened.config, resnet_params.weights)
+    assert again.fingerprint == opened.fingerprint
+    np.testing.assert_array_equal(again.network(pixels), features)
+
+
+def test_the_weights_of_then_are_asked_for(
+    resnet_params: ExtractParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = open_extractor(resnet_params).config
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(Refused, match="no weights for resnet18"):
+        extractor_of(config)
+    with pytest.raises(Refused, match="not the expected ones"):
+        extractor_of(config.model_copy(update={"weights_sha256": "0" * 64}), resnet_params.weights)
+
+
+def test_the_network_is_loaded_when_it_is_needed_and_a_wrong_layer_is_refused(small_params: Params) -> None:
+    wrong = open_extractor(small_params.extract.model_copy(update={"layers": ("blocks.2", "layer3")}))
+    with pytest.raises(Refused, match="layer3") as caught:
+        _ = wrong.network
+    assert caught.value.exit_code == 3
+    assert "extract.layers" in caught.value.remedy
