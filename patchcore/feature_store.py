@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from patchcore.errors import Fault
 from patchcore.extractor import Extractor
 from patchcore.files import write_bytes
-from patchcore.images import load_rgb
+from patchcore.images import load_known
 from patchcore.parallel import in_order
 
 
@@ -40,7 +40,7 @@ class FeatureStore:
             How many images were extracted.
 
         Raises:
-            UnreadableImage: a file is not an image that can be read.
+            UnreadableImage: a file is not an image that can be read, or holds other bytes by now.
             Fault: a file cannot be written; nothing is half-written.
         """
         missing = self.missing(images)
@@ -50,7 +50,7 @@ class FeatureStore:
         network = self._extractor.network  # loaded here, before several threads ask for it
 
         def extract(batch: Sequence[str]) -> NDArray[np.float32]:
-            return network(np.stack([load_rgb(images[sha256], side) for sha256 in batch]))
+            return network(np.stack([load_known(images[sha256], sha256, side) for sha256 in batch]))
 
         batches = [missing[start : start + step] for start in range(0, len(missing), step)]
         done = 0

@@ -117,7 +117,7 @@ def _against(candidate: Evaluation, rules: Rules, incumbent: Incumbent | None) -
     sign = ">=" if new >= lowest else "<"
     drop = rules.image_auroc_drop_at_most
     return [
-        (new >= lowest, f"image_auroc {_number(new)} {sign} {_number(lowest)}, the {_number(old)} of {name} - {drop}")
+        (new >= lowest, f"image_auroc {_number(new)} {sign} {_number(lowest)}: {_number(old)} of {name}, less {drop}")
     ]
 
 

@@ -116,6 +116,28 @@ def to_square(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR))
 
 
+def load_known(path: Path, sha256: str, side: int) -> NDArray[np.uint8]:
+    """Return the picture of known bytes as a square: what is seen is what the digest stands for.
+
+    Args:
+        path: an image file.
+        sha256: of its bytes, 64 hexadecimal digits.
+        side: pixels of the square.
+
+    Returns:
+        (side, side, 3) uint8, red, green, blue, 0 to 255.
+
+    Raises:
+        UnreadableImage: the file holds other bytes by now, or cannot be read; see `load_rgb`.
+    """
+    content = _content(path)
+    if (actual := hashlib.sha256(content).hexdigest()) != sha256:
+        raise UnreadableImage(
+            f"{path} has changed", f"sha256 {actual}", f"sha256 {sha256}", "run the command again when nobody writes it"
+        )
+    return rgb_of_bytes(content, side, str(path))
+
+
 def load_mask(path: Path, side: int) -> NDArray[np.bool_]:
     """Return a defect mask as a square, by nearest neighbour.
 
@@ -165,7 +187,7 @@ def describe_all(paths: Sequence[Path], progress: Callable[[int], None] | None =
 
     Args:
         paths: image files.
-        progress: called with 1 after each file.
+        progress: called with the number of files described so far.
 
     Raises:
         UnreadableImage: the bytes of a file cannot be read.
@@ -176,51 +198,8 @@ def describe_all(paths: Sequence[Path], progress: Callable[[int], None] | None =
         for facts in pool.map(describe, paths):
             described.append(facts)
             if progress:
-                progress(1)
+                progress(len(described))
     return described
-
-
-def near_duplicates(
-    thumbnails: NDArray[np.float32], distance: float, *, settled: int = 0, block: int = 512
-) -> list[tuple[int, int]]:
-    """Find the images that show what an earlier image shows already.
-
-    The distance is the root mean square difference of grey levels. Its square is |a|² + |b|² - 2ab, so one
-    matrix product compares a block of images with all others; the pairs that it can't rule out, rounding
-    included, are computed again, directly. (A mean absolute difference has no such product.) An image that
-    is found is left out of later comparisons: so each found one is near one that stays, and no two that
-    stay are near each other.
-
-    Args:
-        thumbnails: (B, h, w) float32 grey levels, 0 to 255.
-        distance: grey levels, at least 0; equal to it counts as near.
-        settled: so many images at the front are compared against, but never found themselves.
-        block: images a matrix product compares at once; beside the thumbnails, twice their memory and about
-            16·block·B bytes are used.
-
-    Returns:
-        (later, earlier) pairs of indices, at most one for each later image, in order.
-    """
-    count, pixels = len(thumbnails), int(np.prod(thumbnails.shape[1:]))
-    flat = thumbnails.reshape(count, pixels)
-    flat = flat - flat.mean(axis=0, dtype=np.float64).astype(np.float32) if count else flat  # short rounds less
-    norms = np.einsum("bp,bp->b", flat, flat)  # (B,)
-    limit = pixels * (distance + 1e-4) ** 2  # the rest is what subtracting the mean may round away
-    rounding = float(pixels * np.finfo(np.float32).eps)  # of a float32 dot product, relative to |a||b|, at worst
-    stays = np.ones(count, dtype=np.bool_)
-    pairs: list[tuple[int, int]] = []
-    for start in range(settled, count, block):
-        stop = min(start + block, count)
-        sums = norms[start:stop, None] + norms[:stop]  # (block, stop)
-        near = (1.0 - rounding) * sums - 2.0 * (flat[start:stop] @ flat[:stop].T) <= limit
-        for later in start + np.flatnonzero(near.sum(axis=1) > 1):  # each is near itself
-            candidates = np.flatnonzero(near[later - start, :later] & stays[:later])
-            exact = np.square(thumbnails[candidates] - thumbnails[later], dtype=np.float64).mean(axis=(1, 2))
-            found = candidates[exact <= distance**2]
-            if len(found):
-                stays[later] = False
-                pairs.append((int(later), int(found[0])))
-    return pairs
 
 
 def _content(path: Path) -> bytes:

@@ -1,10 +1,12 @@
 """Scoring batches on a real bank: received = scored + failed, nothing twice, nothing that the ledger does not hold."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +37,7 @@ def services(workspace: Workspace) -> Services:
     return open_services(workspace.root)
 
 
-def score(services: Services, folder: Path, batch: str) -> dict[str, object]:
+def score(services: Services, folder: Path, batch: str) -> dict[str, Any]:
     production = batches.resolve(services, "cell")
     scorer = batches.open_scorer(services, "cell", production.version, production.bank_sha256)
     received = batches.receive(services.workspace, folder)
@@ -212,3 +214,28 @@ def flip_last_byte(file: Path) -> None:
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
+
+
+def test_an_image_that_changes_before_it_is_scored_is_recorded_as_failed(services: Services, line: Path) -> None:
+    received = batches.receive(services.workspace, line)
+    changed = received[0].file
+    shutil.copyfile(received[1].file, changed)
+    production = batches.resolve(services, "cell")
+    scorer = batches.open_scorer(services, "cell", production.version, production.bank_sha256)
+    done = batches.as_json(batches.score_batch(services, scorer, "b1", received, flow_run_id=None))
+    assert (done["received"], done["scored"]) == (8, 7)
+    assert [Path(entry["path"]).name for entry in done["failed"]] == [changed.name]
+    assert f"sha256 {received[0].sha256}" in done["failed"][0]["reason"]
+
+
+def test_links_to_one_image_and_names_that_are_not_text_are_images_of_their_own(services: Services, line: Path) -> None:
+    original = sorted(line.iterdir())[0]
+    (line / "again.png").symlink_to(original)
+    (line / "twice.png").symlink_to(original)
+    shutil.copyfile(original, os.fsencode(line) + b"/caf\xe9.png")
+    (line / "station 2").mkdir()
+    shutil.copyfile(original, line / "station 2" / original.name)
+    done = score(services, line, "b1")
+    names = [image["path"].removeprefix(f"{line}/") for image in done["images"]]
+    assert len(set(names)) == len(names) == 12
+    assert {"again.png", "twice.png", r"caf\xe9.png", f"station 2/{original.name}"} < set(names)

@@ -47,7 +47,7 @@ def test_all_failures_are_told_not_only_the_first() -> None:
     assert verdict.failures[3:] == (
         "failed: normal evaluation images 9 < 10",
         "failed: defective evaluation images 11 < 12",
-        "failed: image_auroc 0.5000 < 0.9450, the 0.9550 of version 7 in production - 0.01",
+        "failed: image_auroc 0.5000 < 0.9450: 0.9550 of version 7 in production, less 0.01",
     )
 
 

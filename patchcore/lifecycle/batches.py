@@ -4,6 +4,7 @@ received = scored + failed, always: an image that cannot be read is recorded wit
 The ledger comes first, the folder of results after it: a score that is not in the ledger is not reported as done.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +20,7 @@ from patchcore.bank import MemoryBank
 from patchcore.errors import Refused
 from patchcore.files import new_folder, sha256_of, write_json
 from patchcore.heatmap import Tile, contact_sheet, most_anomalous, overlay, write_image
-from patchcore.images import UnreadableImage, list_images, load_rgb
+from patchcore.images import UnreadableImage, list_images, load_known
 from patchcore.layout import Workspace
 from patchcore.lifecycle.bank_cache import bank_record, fetch_bank
 from patchcore.lifecycle.services import Services, who
@@ -176,7 +177,7 @@ def _read(images: Sequence[Received], side: int) -> tuple[list[tuple[Received, N
 
 def _pixels(image: Received, side: int) -> NDArray[np.uint8] | UnreadableImage:
     try:
-        return load_rgb(image.file, side)
+        return load_known(image.file, image.sha256 or "", side)
     except UnreadableImage as error:
         return error
 
@@ -235,9 +236,11 @@ def _write_results(folder: Path, batch: RecordedBatch) -> None:
 
 
 def _recorded_name(workspace: Workspace, file: Path) -> str:
-    """Return a path below the workspace as it is there, any other one in full."""
-    full = file.resolve()
-    return workspace.relative(full) if full.is_relative_to(workspace.root) else full.as_posix()
+    """Return a path below the workspace as it is there, any other one in full; links are left as they are."""
+    full = file.absolute()
+    name = workspace.relative(full) if full.is_relative_to(workspace.root) else full.as_posix()
+    # A name that is not UTF-8 has its odd bytes written out: a database takes text.
+    return os.fsencode(name).decode("utf-8", errors="backslashreplace")
 
 
 def _digest(file: Path) -> str | None:

@@ -18,7 +18,7 @@ from patchcore.layout import Workspace
 from patchcore.manifest import GOOD, scan
 from patchcore.params import Params, ValidateParams
 from patchcore.progress import progress
-from patchcore.steps.validate import Subject, counted, examine, judge
+from patchcore.steps.validate import Subject, examine, judge
 
 _CLAIM = ".taking"
 _HALF_WRITTEN = re.compile(r"\..+\.[a-z0-9_]{8}")  # what files.write_bytes leaves behind when it is killed
@@ -137,12 +137,12 @@ class _Intake:
         manifest = scan(self.workspace, self.category)
         masks = sum(entry.mask is not None for entry in manifest.evaluation)
         with progress("ingest: reading the data set", len(manifest.normals + manifest.evaluation) + masks) as advance:
-            return examine(self.workspace, manifest, counted(advance))
+            return examine(self.workspace, manifest, advance)
 
     def news(self, found: Sequence[Path]) -> list[_Candidate]:
         """Read the files that came; those that an earlier run took are set aside as known."""
         with progress("ingest: reading new images", len(found)) as advance:
-            described = describe_all(found, counted(advance))
+            described = describe_all(found, advance)
         candidates = []
         for file, facts in zip(found, described, strict=True):
             place = _place(self.normals, file.name, facts.sha256)

@@ -11,9 +11,10 @@ import numpy as np
 from patchcore import files
 from patchcore.adapters.expectations import Check, Validation, validate_table
 from patchcore.errors import Refused
-from patchcore.images import ImageFacts, describe_all, near_duplicates
+from patchcore.images import ImageFacts, describe_all
 from patchcore.layout import Workspace
 from patchcore.manifest import GOOD, Manifest, scan, write_manifest
+from patchcore.near_duplicates import near_duplicates
 from patchcore.params import Params, ValidateParams
 from patchcore.progress import progress
 
@@ -51,7 +52,7 @@ def run(workspace: Workspace, category: str, params: Params) -> None:
     manifest = scan(workspace, category)
     count = len(manifest.normals) + len(manifest.evaluation) + sum(bool(entry.mask) for entry in manifest.evaluation)
     with progress("validate: reading images", count) as advance:
-        subjects = examine(workspace, manifest, counted(advance))
+        subjects = examine(workspace, manifest, advance)
     validation = judge(subjects, params.validate_, docs=workspace.data_docs(category))
     write_manifest(workspace.manifest(category), manifest)
     files.write_json(workspace.validation(category), _report(manifest, validation))
@@ -66,7 +67,7 @@ def examine(workspace: Workspace, manifest: Manifest, advance: Callable[[int], N
     Args:
         workspace: where the paths of the manifest begin.
         manifest: the data-set version.
-        advance: called with 1 after each file.
+        advance: called with the number of files read so far.
 
     Raises:
         UnreadableImage: the bytes of a file cannot be read.
@@ -99,18 +100,6 @@ def judge(subjects: Sequence[Subject], params: ValidateParams, docs: Path | None
         Fault: Great Expectations fails, or the Data Docs can't be written.
     """
     return validate_table(_table(subjects, params), params, params.size or _usual_size(subjects), docs)
-
-
-def counted(report: Callable[[int], None]) -> Callable[[int], None]:
-    """Turn a callback that wants the number done so far into one that is called with each step."""
-    done = 0
-
-    def advance(step: int) -> None:
-        nonlocal done
-        done += step
-        report(done)
-
-    return advance
 
 
 def _table(subjects: Sequence[Subject], params: ValidateParams) -> "pd.DataFrame":
