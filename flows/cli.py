@@ -1,7 +1,6 @@
 """The command line: every command of the README, each a few words that call a flow or a question."""
 
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from flows import display
-from flows.environment import prepare
+from flows.cli_audit import audit_app
+from flows.cli_options import Category, Json, Place, place_of, place_with_prefect
 from flows.outcome import Outcome, finish
 from patchcore.errors import Refused, UsageError
-from patchcore.layout import Workspace, find_workspace
 
 app = typer.Typer(
     name="patchcore",
@@ -21,15 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-audit_app = typer.Typer(help="Questions about the past, answered from the ledger.", no_args_is_help=True)
 app.add_typer(audit_app, name="audit")
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
-Place = Annotated[
-    Path | None,
-    typer.Option("--workspace", "-w", help="The workspace; else PATCHCORE_WORKSPACE, else the current folder."),
-]
-Category = Annotated[str, typer.Argument(help="The kind of part, such as bottle.")]
 
 
 def main() -> None:
@@ -81,7 +72,7 @@ def add(
         from patchcore.lifecycle.services import open_services
         from patchcore.lifecycle.workspace import add as take_in
 
-        services = open_services(_place(workspace).root)
+        services = open_services(place_of(workspace).root)
         with services.alone():
             taken = asdict(take_in(services.workspace, category, folder))
             dataset = record_dataset(services, category)
@@ -100,7 +91,7 @@ def ingest(
     """Take new normal images: the good ones become a new data-set version, the others go to quarantine."""
 
     def work() -> Outcome:
-        place = _with_prefect(workspace)
+        place = place_with_prefect(workspace)
         from flows.ingest import ingest as flow
 
         return Outcome(flow(str(place.root), category, str(folder.resolve()) if folder else None))
@@ -113,7 +104,7 @@ def retrain(category: Category, json: Json = False, workspace: Place = None) -> 
     """Validate, extract, build, evaluate, register, and promote what passes the gate."""
 
     def work() -> Outcome:
-        place = _with_prefect(workspace)
+        place = place_with_prefect(workspace)
         from flows.retrain import retrain as flow
 
         return _gated(flow(str(place.root), category))
@@ -132,7 +123,7 @@ def promote(
     """Bring a bank version to production, if it passes the gate."""
 
     def work() -> Outcome:
-        place = _with_prefect(workspace)
+        place = place_with_prefect(workspace)
         from flows.promote import promote as flow
 
         return _gated(flow(str(place.root), category, version, reason))
@@ -151,7 +142,7 @@ def rollback(
     """Bring back the bank version that was in production before."""
 
     def work() -> Outcome:
-        place = _with_prefect(workspace)
+        place = place_with_prefect(workspace)
         from flows.promote import rollback as flow
 
         return Outcome(flow(str(place.root), category, reason, to))
@@ -170,7 +161,7 @@ def score(
     """Score a batch with the bank in production, and write the ledger."""
 
     def work() -> Outcome:
-        place = _with_prefect(workspace)
+        place = place_with_prefect(workspace)
         from flows.score import score as flow
 
         return Outcome(flow(str(place.root), category, str(folder.resolve()), batch))
@@ -183,7 +174,7 @@ def serve(workspace: Place = None) -> int:
     """Serve every flow, each with its schedule from params.yaml, until interrupted."""
 
     def work() -> Outcome:
-        place = _with_prefect(workspace)
+        place = place_with_prefect(workspace)
         from flows.deploy import serve as serve_flows
 
         serve_flows(str(place.root))
@@ -207,84 +198,6 @@ def demo(
     return finish(work, as_json=False, show=lambda _: None)
 
 
-@audit_app.command("batch")
-def audit_batch(batch: str, json: Json = False, workspace: Place = None) -> int:
-    """Say which bank version scored a batch, and which data-set version that bank came from."""
-    return _ask(lambda audit, services: audit.batch(services, batch), workspace, json, display.audited_batch)
-
-
-@audit_app.command("image")
-def audit_image(
-    image: Annotated[str, typer.Argument(help="The image's sha256, or the file.")],
-    json: Json = False,
-    workspace: Place = None,
-) -> int:
-    """Show every scoring of an image."""
-    return _ask(lambda audit, services: audit.image(services, image), workspace, json, display.audited_image)
-
-
-@audit_app.command("bank")
-def audit_bank(category: Category, version: int, json: Json = False, workspace: Place = None) -> int:
-    """Show the batches that a bank version scored: what a recall needs."""
-    return _ask(lambda audit, services: audit.bank(services, category, version), workspace, json, display.audited_bank)
-
-
-@audit_app.command("at")
-def audit_at(
-    category: Category,
-    time: Annotated[str, typer.Argument(help="Such as 2026-11-22T02:13; UTC unless it says otherwise.")],
-    json: Json = False,
-    workspace: Place = None,
-) -> int:
-    """Say which bank version was in production at a time."""
-    return _ask(lambda audit, services: audit.at(services, category, time), workspace, json, display.audited_time)
-
-
-@audit_app.command("verify")
-def audit_verify(json: Json = False, workspace: Place = None) -> int:
-    """Check that the ledger is whole."""
-
-    def work() -> Outcome:
-        from patchcore.lifecycle import audit
-        from patchcore.lifecycle.services import open_services
-
-        value = asdict(audit.verify(open_services(_place(workspace).root)))
-        refusal = None if value["ok"] else _unsound(value["problems"])
-        return Outcome(value, refusal)
-
-    return finish(work, as_json=json, show=display.verified)
-
-
-def _ask(
-    question: Callable[[Any, Any], dict[str, Any]],
-    workspace: Path | None,
-    as_json: bool,
-    show: Callable[[dict[str, Any]], None],
-) -> int:
-    def work() -> Outcome:
-        from patchcore.lifecycle import audit
-        from patchcore.lifecycle.services import open_services
-
-        return Outcome(question(audit, open_services(_place(workspace).root)))
-
-    return finish(work, as_json=as_json, show=show)
-
-
-def _place(workspace: Path | None) -> Workspace:
-    found = find_workspace(workspace)
-    prepare(found)
-    return found
-
-
-def _with_prefect(workspace: Path | None) -> Workspace:
-    """Return the workspace, the environment ready for the import of Prefect; refuse early what no flow could mend."""
-    from patchcore.params import load_params
-
-    place = _place(workspace)
-    load_params(place.params)
-    return place
-
-
 def _gated(value: dict[str, Any]) -> Outcome:
     if value["gate"]["passed"]:
         return Outcome(value)
@@ -296,7 +209,3 @@ def _gated(value: dict[str, Any]) -> Outcome:
         remedy="look at the evaluation in MLflow; production stays as it was",
     )
     return Outcome(value, refusal)
-
-
-def _unsound(problems: list[str]) -> Refused:
-    return Refused("the ledger is not sound", got="; ".join(problems)[:500], expected="no problem", remedy="restore it")

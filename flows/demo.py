@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.rule import Rule
 
 from flows import display
 from flows.demo_data import choose_images, drop_new, fill_batch, lay_out
@@ -129,7 +128,7 @@ class _Story:
 
     def _tell(self, text: str) -> None:
         self._console.print()
-        self._console.print(Rule(text, align="left", style="bold cyan"))
+        self._console.print(f"# {text}", style="bold cyan", markup=False)
 
     def _command(self, *arguments: str) -> None:
         shown = [argument.replace(f"{self._folder}/", f"{self._folder.name}/") for argument in arguments]

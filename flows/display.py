@@ -26,9 +26,8 @@ def added(value: Mapping[str, Any]) -> None:
 
 def ingested(value: Mapping[str, Any]) -> None:
     """Show what became of new images."""
-    if value["quarantined"]:
-        rows = [(entry["source"], entry["reason"], entry["path"]) for entry in value["quarantined"]]
-        _table("in quarantine", ("file", "reason", "now at"), rows)
+    for entry in value["quarantined"]:
+        _say(f"quarantined {entry['source']}\n    {entry['reason']}\n    now at {entry['path']}")
     _pairs(
         f"{value['category']}, data-set version {value['dataset_version']}",
         [
@@ -65,11 +64,8 @@ def retrained(value: Mapping[str, Any]) -> None:
 
 def judged(value: Mapping[str, Any]) -> None:
     """Show a verdict."""
-    _table(
-        f"gate: {'passed' if value['gate']['passed'] else 'not passed'}",
-        ("rule",),
-        [(reason,) for reason in value["gate"]["reasons"]],
-    )
+    rows = [reason.split(": ", 1) for reason in value["gate"]["reasons"]]
+    _table(f"gate: {'passed' if value['gate']['passed'] else 'not passed'}", ("", ""), rows, header=False)
     production = value["production"]
     _say(f"in production: {'nothing' if production is None else f'version {production}'}")
 

@@ -1,0 +1,36 @@
+"""What the commands share: their options, and the workspace that they mean."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.environment import prepare
+from patchcore.layout import Workspace, find_workspace
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
+Place = Annotated[
+    Path | None,
+    typer.Option("--workspace", "-w", help="The workspace; else PATCHCORE_WORKSPACE, else the current folder."),
+]
+Category = Annotated[str, typer.Argument(help="The kind of part, such as bottle.")]
+
+
+def place_of(workspace: Path | None) -> Workspace:
+    """Return the workspace of a command, the environment ready for it.
+
+    Raises:
+        Refused: there is none.
+    """
+    found = find_workspace(workspace)
+    prepare(found)
+    return found
+
+
+def place_with_prefect(workspace: Path | None) -> Workspace:
+    """Return the workspace, the environment ready for the import of Prefect; refuse early what no flow could mend."""
+    from patchcore.params import load_params
+
+    place = place_of(workspace)
+    load_params(place.params)
+    return place
