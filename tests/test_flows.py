@@ -192,6 +192,13 @@ def latest_artifact(key: str) -> str:
     return str(artifact["data"])
 
 
+def test_a_data_set_version_that_was_left_without_a_bank_is_work_to_do(bare: Workspace, promoted: Workspace) -> None:
+    from flows.retrain import has_work
+
+    assert has_work(open_services(bare.root), "cell")
+    assert not has_work(open_services(promoted.root), "cell")
+
+
 def test_a_scheduled_retrain_takes_the_drop_folder_and_does_nothing_when_it_is_empty(promoted: Workspace) -> None:
     from flows.retrain import retrain
 

@@ -50,13 +50,13 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def served(
-    bare: Workspace,
+    promoted: Workspace,
     copy: Callable[[Workspace, Path], Workspace],
     api: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[Workspace, "subprocess.Popen[bytes]"]]:
     folder = tmp_path_factory.mktemp("served")
-    workspace = copy(bare, folder / "workspace")
+    workspace = copy(promoted, folder / "workspace")
     environment = os.environ | {"PREFECT_API_URL": api, "PREFECT_HOME": str(folder / "prefect")}
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
@@ -75,7 +75,7 @@ def call(url: str, body: dict[str, Any] | None = None) -> Any:
     content = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, content, {"Content-Type": "application/json"})  # noqa: S310  # loopback
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
             return json.load(answer)
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return None
