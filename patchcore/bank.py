@@ -122,7 +122,8 @@ class MemoryBank:
 
         Args:
             folder: as `save` wrote it.
-            weights: the backbone's weights, where they are neither in a package nor in torchvision's cache.
+            weights: a file with the backbone's weights, or a folder of kept ones, beside those of packages and of
+                torchvision's cache.
 
         Raises:
             Refused: a file is missing or is not what bank.json says, or the format is not one that we know.

@@ -12,7 +12,7 @@ from patchcore.errors import Refused
 from patchcore.features import REVISION, FeatureExtractor
 from patchcore.files import canonical_json
 from patchcore.params import ExtractParams
-from patchcore.weights import Weights, find_weights, load_state
+from patchcore.weights import Weights, find_weights, keep_weights, load_state, weights_of
 
 
 class ExtractorConfig(BaseModel):
@@ -41,8 +41,8 @@ class Extractor:
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 of the description and of the revision of the code: features of one fingerprint can be mixed."""
-        described = {**self.config.model_dump(mode="json"), "revision": REVISION}
+        """The sha256 of all that can change a bit of a feature; the runtime is the one at work, not that of a bank."""
+        described = {**self.config.model_dump(mode="json"), "runtime_version": version("torch"), "revision": REVISION}
         return hashlib.sha256(canonical_json(described)).hexdigest()
 
     @cached_property
@@ -70,13 +70,21 @@ class Extractor:
             ) from error
 
 
-def open_extractor(params: ExtractParams) -> Extractor:
+def open_extractor(params: ExtractParams, root: Path | None = None, keep: Path | None = None) -> Extractor:
     """Return the extractor that params.yaml describes.
+
+    Args:
+        params: the block of params.yaml.
+        root: what a relative path of weights is relative to; None: the current folder.
+        keep: where to keep weights that are named in params.yaml, for the banks that are built with them.
 
     Raises:
         Refused: the weights are missing or wrong.
     """
-    weights = find_weights(params.backbone, params.weights, params.weights_sha256)
+    named = (root or Path()) / params.weights if params.weights else None
+    weights = find_weights(params.backbone, named, params.weights_sha256)
+    if keep:
+        keep_weights(weights, keep)
     config = ExtractorConfig(
         backbone=params.backbone,
         weights_sha256=weights.sha256,
@@ -96,9 +104,9 @@ def extractor_of(config: ExtractorConfig, weights: Path | None = None) -> Extrac
 
     Args:
         config: as the bank keeps it.
-        weights: the file, for weights that are neither in a package nor in torchvision's cache.
+        weights: a file, or a folder of kept weights, beside those of packages and of torchvision's cache.
 
     Raises:
         Refused: the weights of then are not to be had.
     """
-    return Extractor(config, find_weights(config.backbone, weights, config.weights_sha256))
+    return Extractor(config, weights_of(config.backbone, config.weights_sha256, weights))

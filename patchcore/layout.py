@@ -6,7 +6,9 @@ from pathlib import Path
 
 from patchcore.errors import Refused
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+# What stands in the folder of a batch's or an evaluation's results.
+HEATMAPS, CONTACT_SHEET = "heatmaps", "contact_sheet.png"
+RESULTS, RESULTS_TABLE, SCORES = "results.json", "results.parquet", "scores.csv"
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,11 @@ class Workspace:
     @property
     def feature_store(self) -> Path:
         return self.state / "features"
+
+    @property
+    def weights(self) -> Path:
+        """Weights that params.yaml named once, each under its sha256, for the banks that were built with them."""
+        return self.state / "weights"
 
     @property
     def bank_cache(self) -> Path:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from patchcore.errors import Refused
 from patchcore.features import BACKBONES, create_network
-from patchcore.files import sha256_of
+from patchcore.files import sha256_of, write_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -70,6 +70,43 @@ def find_weights(backbone: str, path: Path | None = None, sha256: str | None = N
             remedy="replace the file, or correct extract.weights_sha256 in params.yaml",
         )
     return Weights(backbone, path, actual)
+
+
+def keep_weights(weights: Weights, folder: Path) -> None:
+    """Keep a copy of weights that somebody named, so that the banks built with them can be used as long as they live.
+
+    Args:
+        weights: as `find_weights` found them; those of a package or of torchvision's cache need no copy.
+        folder: of kept weights, each named by its sha256.
+    """
+    copy = folder / f"{weights.sha256}{weights.path.suffix}"
+    if weights.path != _usual_place(weights.backbone)[0] and not copy.exists():
+        write_bytes(copy, weights.path.read_bytes())
+
+
+def weights_of(backbone: str, sha256: str, place: Path | None = None) -> Weights:
+    """Find the weights that a bank was built with, by their digest.
+
+    Args:
+        backbone: of the bank.
+        sha256: of the weights, as the bank has it.
+        place: a file, or a folder of kept weights; the package and torchvision's cache are looked into as well.
+
+    Raises:
+        Refused: no file of that digest is there.
+    """
+    kept = sorted(place.glob(f"{sha256}.*")) if place and place.is_dir() else [place] if place else []
+    looked = [path for path in (*kept, _usual_place(backbone)[0]) if path.is_file()]
+    for path in looked:
+        if sha256_of(path) == sha256:
+            return Weights(backbone, path, sha256)
+    where = place if place and place.suffix == "" else "a folder of kept weights"
+    raise Refused(
+        f"the weights of {backbone} that this bank was built with are not here",
+        got=", ".join(map(str, looked)) or "no file of weights",
+        expected=f"a file with sha256 {sha256}",
+        remedy=f"put it into {where} as {sha256}.pth or .safetensors, or {_advice(backbone)}",
+    )
 
 
 def load_state(weights: Weights) -> dict[str, "torch.Tensor"]:

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,6 @@ def test_it_tells_all_that_identifies_its_features(extractor: Extractor, small_p
         ("image_size", 128),
         ("pool", 5),
         ("batch_size", 1),
-        ("runtime_version", "0.1"),
     ],
 )
 def test_the_fingerprint_changes_with_everything_that_may_change_a_feature(
@@ -70,9 +70,9 @@ def test_the_weights_of_then_are_asked_for(
 ) -> None:
     config = open_extractor(resnet_params).config
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(Refused, match="no weights for resnet18"):
+    with pytest.raises(Refused, match="the weights of resnet18 that this bank was built with are not here"):
         extractor_of(config)
-    with pytest.raises(Refused, match="not the expected ones"):
+    with pytest.raises(Refused, match="are not here"):
         extractor_of(config.model_copy(update={"weights_sha256": "0" * 64}), resnet_params.weights)
 
 
@@ -82,3 +82,35 @@ def test_the_network_is_loaded_when_it_is_needed_and_a_wrong_layer_is_refused(sm
         _ = wrong.network
     assert caught.value.exit_code == 3
     assert "extract.layers" in caught.value.remedy
+
+
+def test_the_runtime_at_work_counts_and_not_the_one_that_built_the_bank(extractor: Extractor) -> None:
+    older = Extractor(extractor.config.model_copy(update={"runtime_version": "2.6.0"}), extractor._weights)
+    assert older.fingerprint == extractor.fingerprint  # its features are computed here and now
+
+
+def test_named_weights_are_kept_for_the_banks_that_were_built_with_them(
+    resnet_params: ExtractParams, small_params: Params, tmp_path: Path
+) -> None:
+    assert resnet_params.weights is not None
+    kept, named = tmp_path / "kept", tmp_path / resnet_params.weights.name
+    shutil.copyfile(resnet_params.weights, named)
+    config = open_extractor(resnet_params.model_copy(update={"weights": named}), keep=kept).config
+    assert [path.name for path in kept.iterdir()] == [f"{config.weights_sha256}{named.suffix}"]
+    named.unlink()  # params.yaml names other weights by now
+    assert extractor_of(config, kept).fingerprint
+    # A bank built with the packaged weights finds them beside the kept ones.
+    packaged = open_extractor(small_params.extract, keep=kept).config
+    assert extractor_of(packaged, kept).fingerprint
+    assert len(list(kept.iterdir())) == 1
+
+
+def test_a_relative_path_of_weights_is_relative_to_the_workspace(
+    resnet_params: ExtractParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert resnet_params.weights is not None
+    relative = resnet_params.model_copy(update={"weights": Path(resnet_params.weights.name)})
+    monkeypatch.chdir(tmp_path.parent)
+    with pytest.raises(Refused, match="no weights for resnet18"):
+        open_extractor(relative)
+    assert open_extractor(relative, root=resnet_params.weights.parent).config.backbone == "resnet18"

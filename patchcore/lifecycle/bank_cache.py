@@ -15,7 +15,7 @@ def fetch_bank(services: Services, category: str, version: int, bank_sha256: str
         Refused: what the registry has is not the bank of this digest.
     """
     folder = services.workspace.bank_cache / category / f"{version}-{bank_sha256[:16]}"
-    weights = services.params.extract.weights
+    weights = services.workspace.weights
     if folder.exists():
         try:
             bank = MemoryBank.load(folder, weights=weights)
@@ -30,7 +30,7 @@ def fetch_bank(services: Services, category: str, version: int, bank_sha256: str
             f"bank version {version} of {category} in the registry is not the one in the ledger",
             got=f"sha256 {bank.sha256}",
             expected=f"sha256 {bank_sha256}",
-            remedy="somebody changed the registry: see patchcore audit verify",
+            remedy="somebody changed the registry: restore its artifacts, or retrain",
         )
     return bank
 

@@ -17,7 +17,7 @@ def run(workspace: Workspace, category: str, params: Params) -> None:
         UnreadableImage: an image cannot be read.
     """
     manifest = read_manifest(workspace.manifest(category))
-    extractor = open_extractor(params.extract)
+    extractor = open_extractor(params.extract, workspace.root, keep=workspace.weights)
     store = FeatureStore(workspace.feature_store, extractor)
     images = {sha256: workspace.root / path for sha256, path in manifest.paths().items()}
     with progress(f"extract {category}", len(store.missing(images))) as advance:
