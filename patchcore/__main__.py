@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--category", required=True)
     chosen = parser.parse_args(arguments)
     try:
-        workspace = find_workspace()
+        workspace = find_workspace(Path())  # DVC runs a stage in its workspace, whatever the environment names
         params = load_params(workspace.params)
         params.require(chosen.category)
         importlib.import_module(f"patchcore.steps.{chosen.step}").run(workspace, chosen.category, params)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import patchcore.__main__ as entry
-from patchcore.files import read_json, sha256_of
+from patchcore.files import read_json, sha256_of, write_json
 from patchcore.layout import Workspace
 from patchcore.manifest import read_manifest
 
@@ -62,7 +62,9 @@ def test_exit_codes_of_a_fault_and_of_a_surprise(
 ) -> None:
     monkeypatch.chdir(copied_category.root)
     monkeypatch.delenv("PATCHCORE_ERROR_FILE", raising=False)
-    shutil.rmtree(copied_category.feature_store)
+    index = read_json(copied_category.features_index("part"))
+    index["features"] = dict.fromkeys(index["features"], "0" * 64)
+    write_json(copied_category.features_index("part"), index)
     assert entry.main(["build", "--category", "part"]) == 1
     assert capsys.readouterr().err.startswith("error: the features of image ")
     copied_category.features_index("part").unlink()
@@ -98,3 +100,17 @@ def test_outside_a_workspace_nothing_runs(
     os.remove(missing)  # noqa: PTH107
     assert entry.main(["build", "--category", "part"]) == 3
     assert "no workspace in" in capsys.readouterr().err
+
+
+def test_a_stage_works_where_it_is_run_whatever_workspace_the_environment_names(
+    copied_category: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Workspace(tmp_path / "other")
+    shutil.copytree(copied_category.root, other.root)
+    shutil.rmtree(copied_category.bank("part"))
+    before = content(other.root)
+    monkeypatch.setenv("PATCHCORE_WORKSPACE", str(other.root))
+    monkeypatch.chdir(copied_category.root)
+    assert entry.main(["build", "--category", "part"]) == 0
+    assert copied_category.bank("part").is_dir()
+    assert content(other.root) == before

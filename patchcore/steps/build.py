@@ -31,10 +31,10 @@ def run(workspace: Workspace, category: str, params: Params) -> None:
         Refused: there are fewer than two different normal images, or the features are not those of the index.
     """
     manifest = read_manifest(workspace.manifest(category))
-    extractor = open_extractor(params.extract)
+    extractor = open_extractor(params.extract, workspace.root)
     store = FeatureStore(workspace.feature_store, extractor)
     remembered, held_out = _split(manifest, params.build.held_out_share)
-    require_indexed(workspace, category, store, [entry.sha256 for entry in manifest.normals])
+    require_indexed(workspace, category, store, manifest.normals)
 
     features = store.load_many([entry.sha256 for entry in remembered])  # (images, h, w, D)
     chosen = _select(category, features, params.build)

@@ -15,7 +15,7 @@ from patchcore.feature_store import FeatureStore
 from patchcore.files import new_folder, write_bytes, write_json
 from patchcore.heatmap import overlay, write_image
 from patchcore.images import load_rgb
-from patchcore.layout import Workspace
+from patchcore.layout import HEATMAPS, SCORES, Workspace
 from patchcore.manifest import Manifest, read_manifest
 from patchcore.metrics import UndefinedMetric
 from patchcore.params import Params
@@ -32,9 +32,9 @@ def run(workspace: Workspace, category: str, params: Params) -> None:
         Refused: the evaluation set has one class only, or the bank is damaged.
     """
     manifest = read_manifest(workspace.manifest(category))
-    bank = MemoryBank.load(workspace.bank(category), weights=params.extract.weights)
+    bank = MemoryBank.load(workspace.bank(category), weights=workspace.weights)
     store = FeatureStore(workspace.feature_store, bank.extractor)
-    require_indexed(workspace, category, store, [entry.sha256 for entry in manifest.evaluation])
+    require_indexed(workspace, category, store, manifest.evaluation)
     evaluation = measure(bank, store, manifest, workspace, params)
     write_json(workspace.metrics(category), report(evaluation, manifest, bank))
     roc = zip(evaluation.roc.false_positive_rate, evaluation.roc.true_positive_rate, strict=True)
@@ -104,10 +104,10 @@ def _write_results(
         )
     ]
     with new_folder(workspace.evaluation_results(category)) as folder:
-        _write_table(folder / "scores.csv", columns, rows)
+        _write_table(folder / SCORES, columns, rows)
         for number in _examples(evaluation, examples):
             path = workspace.root / entries[number].path
-            name = f"heatmaps/{entries[number].label}-{path.stem}.png"
+            name = f"{HEATMAPS}/{entries[number].label}-{path.stem[:100]}.png"
             _write_heatmap(folder / name, path, bank, evaluation, number)
 
 
