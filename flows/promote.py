@@ -5,8 +5,9 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.artifacts import leave_markdown, verdict_page
-from flows.retrain import check_services, outcome
+from flows import gate
+from flows.artifacts import leave_markdown
+from flows.retrain import check_services
 from patchcore.lifecycle import promotion
 from patchcore.lifecycle.services import open_services
 
@@ -28,16 +29,8 @@ def judge_and_promote(workspace: str, category: str, version: int, reason: str) 
     """Judge a bank version now, whatever was decided about it before, and carry the verdict out."""
     services = open_services(workspace)
     bank = services.registry.version(category, version)
-    verdict = promotion.judge(services, category, bank)
-    done = promotion.promote(services, category, bank, verdict, reason=reason)
-    words = f"Version {version} is in production." if done.promoted else "Production stays as it was."
-    leave_markdown("gate", category, verdict_page(category, version, verdict, words, bank.metrics))
-    production = done.production.version if done.production else None
-    return {
-        "bank_sha256": bank.bank_sha256,
-        "metrics": dict(bank.metrics),
-        **outcome(verdict, promoted=done.promoted, production=production),
-    }
+    judged = gate.judge_and_promote(services, category, bank, reason)
+    return {"bank_sha256": bank.bank_sha256, "metrics": dict(bank.metrics), **judged}
 
 
 @flow(name="rollback", flow_run_name="rollback-{category}", validate_parameters=False)

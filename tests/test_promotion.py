@@ -1,15 +1,16 @@
 """Production by hand: promote, roll back, and an alias that somebody moved, on real banks."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Any
 
 import pytest
 
 from flows.demo_data import DemoImages, fill_batch
 from patchcore.errors import Refused
+from patchcore.files import sha256_of
 from patchcore.layout import Workspace
 from patchcore.lifecycle import promotion
 from patchcore.lifecycle.services import Services, open_services
@@ -118,13 +119,25 @@ def test_reconcile_says_what_it_mended_and_is_silent_otherwise(services: Service
     assert promotion.reconcile(services, "cell") is None
 
 
-def test_who_decides_on_a_production_that_has_changed_meanwhile_is_refused(services: Services) -> None:
-    ledger, bank = services.ledger, services.registry.version("cell", 1)
-    verdict = promotion.judge(services, "cell", bank)
-    decision: dict[str, Any] = {"reason": "late", "verdict": {}, "who": "somebody", "expected_production": 1}
+def test_a_judgement_does_not_outlive_the_production_that_it_was_reached_against(services: Services) -> None:
+    bank = services.registry.version("cell", 1)
+    judgement = promotion.judge(services, "cell", bank)  # against version 2
+    assert judgement.verdict.passed
+    promotion.rollback(services, "cell", reason="somebody else was quicker")
     with pytest.raises(Refused, match="changed meanwhile"):
-        ledger.decide("cell", "promote", 1, bank.bank_sha256, **decision)
-    assert verdict.passed
+        promotion.promote(services, "cell", bank, judgement, reason="late")
+    assert [decision.action for decision in services.ledger.history("cell")][-1] == "rollback"
+    assert production(services) == 1
+
+
+def test_a_bank_that_cannot_be_used_does_not_come_back_to_production(services: Services) -> None:
+    shutil.rmtree(services.workspace.bank_cache)
+    version = services.registry.version("cell", 1)
+    for arrays in services.workspace.registry_artifacts.rglob("bank/arrays.safetensors"):
+        if sha256_of(arrays.with_name("bank.json")) == version.bank_sha256:
+            arrays.write_bytes(arrays.read_bytes()[:-1])
+    with pytest.raises(Refused, match="bank version 1"):
+        promotion.rollback(services, "cell", reason="it was better")
     assert production(services) == 2
 
 
@@ -133,7 +146,7 @@ def test_a_bank_measured_on_another_evaluation_set_is_measured_again(services: S
     before = promotion.judge(services, "cell", bank)
     removed = sorted((services.workspace.evaluation("cell") / "good").iterdir())[0]
     removed.unlink()
-    verdict = promotion.judge(services, "cell", bank)
-    assert "met: normal evaluation images 6 >= 6" in before.reasons
-    assert "failed: normal evaluation images 5 < 6" in verdict.reasons
-    assert any("of version 2 in production" in reason for reason in verdict.reasons)
+    after = promotion.judge(services, "cell", bank)
+    assert "met: normal evaluation images 6 >= 6" in before.verdict.reasons
+    assert "failed: normal evaluation images 5 < 6" in after.verdict.reasons
+    assert any("of version 2 in production" in reason for reason in after.verdict.reasons)

@@ -37,7 +37,15 @@ class Promotion:
         return self.decision is not None and self.decision.action == "promote"
 
 
-def judge(services: Services, category: str, candidate: BankVersion) -> Verdict:
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict, and what was in production when it was reached: it holds for as long as that is."""
+
+    verdict: Verdict
+    production: Production | None
+
+
+def judge(services: Services, category: str, candidate: BankVersion) -> Judgement:
     """Judge a bank version by the gate, beside the one in production, on the present evaluation set.
 
     A bank that was measured on another evaluation set is measured again first, for figures of different sets cannot
@@ -52,20 +60,25 @@ def judge(services: Services, category: str, candidate: BankVersion) -> Verdict:
     if production and production.version != candidate.version:
         bank = services.registry.version(category, production.version)
         incumbent = gates.Incumbent(bank.version, _evaluation(services, bank, manifest))
-    return gates.judge(_evaluation(services, candidate, manifest), rules(services.params.gate), incumbent)
+    evaluation = _evaluation(services, candidate, manifest)
+    return Judgement(gates.judge(evaluation, rules(services.params.gate), incumbent), production)
 
 
-def promote(services: Services, category: str, candidate: BankVersion, verdict: Verdict, *, reason: str) -> Promotion:
-    """Carry out a verdict: the ledger first, compare-and-set; then the registry's alias.
+def promote(
+    services: Services, category: str, candidate: BankVersion, judgement: Judgement, *, reason: str
+) -> Promotion:
+    """Carry out a judgement: the ledger first, compare-and-set; then the registry's alias.
 
     Raises:
-        Refused: somebody else changed what is in production meanwhile.
+        Refused: production is not what it was when the judgement was reached, or the bank cannot be used.
         Fault: the ledger or the registry does not answer.
     """
-    before = services.ledger.production(category)
+    verdict, before = judgement.verdict, judgement.production
     if before and before.version == candidate.version:
         reconcile(services, category)
         return Promotion(candidate, verdict, None, before)
+    if verdict.passed:
+        _require_usable(services, candidate)
     decision = services.ledger.decide(
         category,
         action="promote" if verdict.passed else "refuse",
@@ -96,8 +109,9 @@ def rollback(services: Services, category: str, *, reason: str, to: int | None =
             expected=f"one that was in production before: {', '.join(map(str, earlier)) or 'there is none'}",
             remedy=f"name one of these with --to, or run: patchcore promote {category} VERSION",
         )
-    bank = services.registry.version(category, version)
     current = services.ledger.production(category)
+    bank = services.registry.version(category, version)
+    _require_usable(services, bank)
     decision = services.ledger.decide(
         category,
         action="rollback",
@@ -135,6 +149,11 @@ def rules(params: GateParams) -> gates.Rules:
     return gates.Rules(**params.model_dump())
 
 
+def _require_usable(services: Services, version: BankVersion) -> None:
+    """Fetch a bank with its digests checked and find its weights: what cannot score does not go to production."""
+    _ = fetch_bank(services, version.category, version.version, version.bank_sha256).extractor
+
+
 def _evaluation(services: Services, version: BankVersion, manifest: Manifest) -> gates.Evaluation:
     metrics, measured_on = dict(version.metrics), version.evaluation_sha256
     if measured_on != manifest.evaluation_sha256:
@@ -154,4 +173,4 @@ def _earlier_versions(services: Services, category: str) -> list[int]:
             del ladder[ladder.index(decision.to_version) + 1 :]
         elif decision.action != "refuse":
             ladder.append(decision.to_version)
-    return ladder[-2::-1]
+    return [version for version in dict.fromkeys(ladder[-2::-1]) if version != ladder[-1]]
