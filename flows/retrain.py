@@ -5,8 +5,9 @@ from typing import Any
 from prefect import flow, runtime, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.artifacts import leave_markdown, leave_table, validation_page, verdict_page
-from flows.ingest import ingest
+from flows.artifacts import leave_markdown, leave_table, validation_page
+from flows.gate import judge_and_promote, outcome
+from flows.ingest import ingest, push
 from flows.retries import unless_refused
 from patchcore.files import read_json
 from patchcore.gates import Verdict
@@ -39,6 +40,7 @@ def retrain(workspace: str, category: str, drop: bool = False) -> dict[str, Any]
         for stage in services.versioning.stages(category):
             run_stage.with_options(task_run_name=stage)(workspace, category, stage)
         commit(workspace, category)
+        push(workspace)
         version = register(workspace, category)
         return {**version, **decide(workspace, category, version["bank_version"])}
 
@@ -126,17 +128,7 @@ def decide(workspace: str, category: str, version: int, reason: str = "retrained
         recorded = next((entry.verdict for entry in reversed(earlier) if entry.verdict), {})
         verdict = Verdict(bool(recorded.get("passed")), tuple(recorded.get("reasons", ())))
         return outcome(verdict, promoted=False, production=production.version if production else None)
-    verdict = promotion.judge(services, category, bank)
-    done = promotion.promote(services, category, bank, verdict, reason=reason)
-    words = f"Version {version} is in production." if done.promoted else "Production stays as it was."
-    leave_markdown("gate", category, verdict_page(category, version, verdict, words, bank.metrics))
-    return outcome(verdict, promoted=done.promoted, production=done.production.version if done.production else None)
-
-
-def outcome(verdict: Verdict, *, promoted: bool, production: int | None) -> dict[str, Any]:
-    """Return a verdict by the names of the command's contract."""
-    gate = {"passed": verdict.passed, "reasons": list(verdict.reasons)}
-    return {"gate": gate, "promoted": promoted, "production": production}
+    return judge_and_promote(services, category, bank, reason)
 
 
 def _leave_validation(category: str, report: dict[str, Any]) -> None:

@@ -129,6 +129,16 @@ def test_dvc_repro_alone_makes_the_same_bytes_and_then_nothing(
     assert "up to date" in second
 
 
+def test_the_commit_of_a_bank_holds_the_parameters_that_built_it(workspace: Workspace) -> None:
+    from patchcore.lifecycle.registration import commit_reports
+
+    workspace.params.write_text(workspace.params.read_text().replace("seed: 0", "seed: 7"))
+    services = open_services(workspace.root)
+    commit = commit_reports(services, "cell")
+    assert commit is not None
+    assert "seed: 7" in (services.versioning.committed_text(workspace.params) or "")
+
+
 def test_a_bank_that_fails_the_gate_is_registered_and_refused(workspace: Workspace, run: Run) -> None:
     text = workspace.params.read_text()
     stricter = {
@@ -205,3 +215,45 @@ def test_a_scheduled_retrain_takes_the_drop_folder_and_does_nothing_when_it_is_e
     before = promoted.lock_file.stat().st_mtime_ns, open_services(promoted.root).versioning.head()
     assert retrain(str(promoted.root), "cell", drop=True) == {"category": "cell", "promoted": False, "new": False}
     assert (promoted.lock_file.stat().st_mtime_ns, open_services(promoted.root).versioning.head()) == before
+
+
+def test_ingest_records_a_data_set_version_with_its_own_pointers(
+    bare: Workspace, copy: Copy, run: Run, cells: DemoImages, tmp_path: Path
+) -> None:
+    workspace = copy(bare, tmp_path / "workspace")
+    # As a run leaves them that dies between taking images and tracking them; and a label that a person changed.
+    for image in cells.new[:2]:
+        (workspace.good_normals("cell") / image.name).write_bytes(image.read_bytes())
+    (tested := next((workspace.evaluation("cell") / "good").iterdir())).rename(tested.with_name("renamed.png"))
+    done = run("ingest", "cell", "--json", "-w", workspace.root)
+    value = json.loads(done.stdout)
+    assert (value["taken"], value["waiting"], value["dataset_version"]) == ([], 0, 2)
+    services = open_services(workspace.root)
+    first, second = (services.ledger.dataset("cell", number) for number in (1, 2))
+    assert first is not None
+    assert second is not None
+    count = len(cells.first) + 2
+    assert f"nfiles: {count}\n" in second.pointers["data/cell/train.dvc"]
+    assert all(second.pointers[path] != first.pointers[path] for path in ("data/cell/train.dvc", "data/cell/test.dvc"))
+    assert second.git_commit == services.versioning.head()
+    for path, text in second.pointers.items():
+        assert services.versioning.committed_text(workspace.root / path) == text
+    command = ["git", "-C", str(workspace.root), "log", "-1", "--format=%s"]
+    subject = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    assert subject == f"Track the images of cell: {count} normal images"
+
+    again = json.loads(run("ingest", "cell", "--json", "-w", workspace.root).stdout)
+    assert again["dataset_version"] == 2
+    assert services.versioning.head() == second.git_commit  # nothing changed: no commit
+
+
+def test_ingest_makes_up_for_a_push_that_failed(bare: Workspace, copy: Copy, run: Run, tmp_path: Path) -> None:
+    workspace = copy(bare, tmp_path / "workspace")
+    remote = tmp_path / "remote"
+    # The remote answers now; when the images came it did not.
+    settings = f"[core]\n    remote = plant\n['remote \"plant\"']\n    url = {remote}\n"
+    (workspace.root / ".dvc" / "config.local").write_text(settings)
+    done = run("ingest", "cell", "--json", "-w", workspace.root)
+    assert done.returncode == 0, done.stderr
+    pushed = {sha256_of(path) for path in remote.rglob("*") if path.is_file()}
+    assert set(content(workspace.good_normals("cell")).values()) <= pushed

@@ -7,6 +7,7 @@ from patchcore.adapters.ledger_records import DatasetVersion
 from patchcore.adapters.registry import BankBuild, BankVersion
 from patchcore.bank import CONFIG
 from patchcore.files import read_json, sha256_of
+from patchcore.layout import HEATMAPS, SCORES
 from patchcore.lifecycle.services import Services, who
 from patchcore.manifest import read_manifest, scan
 from patchcore.params import Params
@@ -41,14 +42,15 @@ def record_dataset(services: Services, category: str) -> DatasetVersion:
 
 
 def commit_reports(services: Services, category: str) -> str | None:
-    """Commit what `dvc repro` wrote for git to keep, and the pointers that it was made from; return the commit.
+    """Commit what `dvc repro` wrote for git to keep, with the parameters and pointers that it was made from.
 
     Does nothing where params.yaml says not to commit.
     """
     workspace = services.workspace
     if not services.params.versioning.commit:
         return None
-    paths = [workspace.lock_file, workspace.reports(category), *workspace.pointers(category)]
+    made_from = [workspace.params, workspace.pipeline, *workspace.pointers(category)]
+    paths = [*made_from, workspace.lock_file, workspace.reports(category)]
     return services.versioning.commit(paths, f"Build the bank of {category}")
 
 
@@ -96,13 +98,13 @@ def _build(services: Services, category: str, dataset: DatasetVersion, tags: Map
         evaluation_sha256=report["evaluation_sha256"],
         pointers=services.versioning.pointer_texts(category),
         git_commit=services.versioning.head(),
-        files=[workspace.params, workspace.lock_file, workspace.validation(category), results / "scores.csv"],
+        files=[workspace.params, workspace.lock_file, workspace.validation(category), results / SCORES],
         plots=[
             workspace.roc_plot(category),
             workspace.histogram_plot(category),
             workspace.radius_plot(category),
         ],
-        heatmaps=sorted((results / "heatmaps").glob("*.png")),
+        heatmaps=sorted((results / HEATMAPS).glob("*.png")),
         author=who(),
         tags=tags,
     )
