@@ -33,8 +33,12 @@ def look_up(workspace: str, category: str, folder: str, batch: str) -> dict[str,
     """Return the batch if it was scored before, from the same images by the same bank."""
     services = open_services(workspace)
     services.ledger.check()
-    known = batches.recorded(services, batch, category, batches.receive(services.workspace, Path(folder)))
-    return batches.as_json(known) if known else None
+    images = batches.receive(services.workspace, Path(folder))
+    known = batches.recorded(services, batch, category, images)
+    if known is None:
+        return None
+    batches.restore_results(services, known, images)
+    return batches.as_json(known)
 
 
 @task(

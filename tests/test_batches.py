@@ -1,5 +1,6 @@
 """Scoring batches on a real bank: received = scored + failed, nothing twice, nothing that the ledger does not hold."""
 
+import errno
 import json
 import os
 import shutil
@@ -191,6 +192,7 @@ def test_a_damaged_copy_of_a_bank_is_fetched_again(services: Services, line: Pat
 def test_a_damaged_bank_in_the_registry_is_refused(services: Services, run: Run, line: Path) -> None:
     (artifact,) = services.workspace.registry_artifacts.rglob("arrays.safetensors")
     flip_last_byte(artifact)
+    shutil.rmtree(services.workspace.bank_cache)  # else the machine's own copy, which is whole, is taken
     done = run("score", "cell", line, "--batch", "b1", "--json", "-w", services.workspace.root)
     assert done.returncode == 3
     assert "a damaged bank" in done.stderr
@@ -226,6 +228,37 @@ def test_an_image_that_changes_before_it_is_scored_is_recorded_as_failed(service
     assert (done["received"], done["scored"]) == (8, 7)
     assert [Path(entry["path"]).name for entry in done["failed"]] == [changed.name]
     assert f"sha256 {received[0].sha256}" in done["failed"][0]["reason"]
+
+
+def test_results_that_a_full_disk_kept_back_are_drawn_by_the_same_command_again(
+    services: Services, line: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("patchcore.files._replace_folder", full)
+        with pytest.raises(Fault, match="No space left on device"):
+            score(services, line, "b1")
+    known = services.ledger.batch("b1")
+    assert known is not None
+    assert not services.workspace.batch("b1").exists()
+    done = run("score", "cell", line, "--batch", "b1", "--json", "-w", services.workspace.root)
+    assert json.loads(done.stdout)["recorded_before"] is True
+    assert read_json(services.workspace.batch("b1") / "results.json") == batches.as_json(known)
+    assert len(list((services.workspace.batch("b1") / "heatmaps").iterdir())) == 8
+
+
+def test_of_two_runs_of_one_batch_both_report_what_the_ledger_keeps(services: Services, line: Path) -> None:
+    first = score(services, line, "b1")
+    shutil.rmtree(services.workspace.batch("b1"))
+    assert score(services, line, "b1") == first  # as if both had looked before either wrote
+    assert read_json(services.workspace.batch("b1") / "results.json") == first
+
+
+def test_a_long_name_does_not_cost_a_batch(services: Services, line: Path) -> None:
+    shutil.copyfile(sorted(line.iterdir())[0], line / f"{'x' * 244}.png")
+    assert score(services, line, "b1")["scored"] == 9
 
 
 def test_links_to_one_image_and_names_that_are_not_text_are_images_of_their_own(services: Services, line: Path) -> None:

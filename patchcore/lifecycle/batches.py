@@ -6,8 +6,10 @@ The ledger comes first, the folder of results after it: a score that is not in t
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,11 @@ from numpy.typing import NDArray
 from patchcore.adapters.ledger_records import BatchRecord, ImageScore, Production, RecordedBatch, images_digest, now
 from patchcore.adapters.versioning import code_version
 from patchcore.bank import MemoryBank
-from patchcore.errors import Refused
+from patchcore.errors import Fault, Refused
 from patchcore.files import new_folder, sha256_of, write_json
 from patchcore.heatmap import Tile, contact_sheet, most_anomalous, overlay, write_image
 from patchcore.images import UnreadableImage, list_images, load_known
-from patchcore.layout import Workspace
+from patchcore.layout import CONTACT_SHEET, HEATMAPS, RESULTS, RESULTS_TABLE, Workspace
 from patchcore.lifecycle.bank_cache import bank_record, fetch_bank
 from patchcore.lifecycle.services import Services, who
 from patchcore.parallel import in_order
@@ -123,15 +125,33 @@ def score_batch(
     """Score a batch, write it to the ledger, then show its results in the batch's folder.
 
     Raises:
-        Fault: the ledger or the folder cannot be written; then the batch is not scored.
+        Refused: the batch's name is taken.
+        Fault: the ledger cannot be written, and the batch is not scored; or the folder cannot be, and the batch is in
+            the ledger: the same command again draws its results.
     """
-    target = services.workspace.batch(batch)
-    with new_folder(target) as folder:
-        rows = _score_all(scorer.bank, images, folder / "heatmaps", batch)
-        record = RecordedBatch(_record(scorer, batch, images, rows, flow_run_id), tuple(rows))
-        _write_results(folder, record)
-        services.ledger.record_batch(record.record, rows)
-    return record
+    with _results_folder(services.workspace, batch) as folder:
+        rows = _score_all(scorer.bank, images, folder, batch)
+        # What the ledger holds is what counts: of two runs at once it keeps the first.
+        record = services.ledger.record_batch(_record(scorer, batch, images, rows, flow_run_id), rows)
+        result = RecordedBatch(record, tuple(rows))
+        _write_results(folder, result)
+    return result
+
+
+def restore_results(services: Services, known: RecordedBatch, images: Sequence[Received]) -> None:
+    """Draw the results of a recorded batch again where a crash or a clean-up took their folder.
+
+    Raises:
+        Refused: the bank of then is not to be had.
+        Fault: the folder cannot be written.
+    """
+    record = known.record
+    if services.workspace.batch(record.batch).is_dir():
+        return
+    scorer = open_scorer(services, record.category, record.bank_version, record.bank_sha256)
+    with _results_folder(services.workspace, record.batch) as folder:
+        _score_all(scorer.bank, images, folder, record.batch)
+        _write_results(folder, known)
 
 
 def as_json(recorded_batch: RecordedBatch) -> dict[str, Any]:
@@ -146,7 +166,23 @@ def as_json(recorded_batch: RecordedBatch) -> dict[str, Any]:
     }
 
 
-def _score_all(bank: MemoryBank, images: Sequence[Received], heatmaps: Path, batch: str) -> list[ImageScore]:
+@contextmanager
+def _results_folder(workspace: Workspace, batch: str) -> Iterator[Path]:
+    """Yield the folder of a batch's results before anybody sees it."""
+    target = workspace.batch(batch)
+    try:
+        with new_folder(target) as folder:
+            yield folder
+    except OSError as error:
+        raise Fault(
+            f"the results of batch {batch} cannot be written to {target}",
+            got=error.strerror or str(error),
+            expected="a folder that can be written",
+            remedy="make room, then run the same command again",
+        ) from error
+
+
+def _score_all(bank: MemoryBank, images: Sequence[Received], folder: Path, batch: str) -> list[ImageScore]:
     step, rows = 4 * bank.config.extractor.batch_size, []  # enough for every core, and no more in memory
     tiles: list[Tile] = []
     with progress(f"score {batch}", len(images)) as advance:
@@ -155,12 +191,12 @@ def _score_all(bank: MemoryBank, images: Sequence[Received], heatmaps: Path, bat
             readable, failed = _read(part, bank.config.extractor.image_size)
             rows += failed
             if readable:
-                rows += _score_some(bank, readable, heatmaps, tiles)
+                rows += _score_some(bank, readable, folder / HEATMAPS, tiles)
                 tiles = most_anomalous(tiles)  # a sheet shows no more: memory does not grow with the batch
             advance(start + len(part))
     if tiles:
         title = f"{bank.config.category}, batch {batch}: {len(images)} images"
-        write_image(heatmaps.parent / "contact_sheet.png", contact_sheet(tiles, title))
+        write_image(folder / CONTACT_SHEET, contact_sheet(tiles, title))
     return sorted(rows, key=lambda row: row.path)
 
 
@@ -191,7 +227,7 @@ def _score_some(
     rows = []
     for number, (image, pixels) in enumerate(images):
         picture = overlay(pixels, maps[number], bank.threshold)
-        write_image(heatmaps / f"{image.file.stem}-{(image.sha256 or '')[:8]}.png", picture)
+        write_image(heatmaps / f"{image.file.stem[:100]}-{(image.sha256 or '')[:8]}.png", picture)
         score, p_value = float(scores.image[number]), float(p_values[number])
         decision = bool(anomalous[number])
         tiles.append(Tile(picture, image.file.name, score, p_value, decision))
@@ -217,7 +253,7 @@ def _record(
         received=len(images),
         scored=len(rows) - failed,
         failed=failed,
-        runtime=f"{config.extractor.runtime} {config.extractor.runtime_version} {config.extractor.precision}",
+        runtime=f"{config.extractor.runtime} {version('torch')} {config.extractor.precision}",
         code_version=code_version(),
         who=who(),
         scored_at=now(),
@@ -228,10 +264,10 @@ def _record(
 def _write_results(folder: Path, batch: RecordedBatch) -> None:
     import pandas as pd
 
-    write_json(folder / "results.json", as_json(batch))
+    write_json(folder / RESULTS, as_json(batch))
     table = pd.DataFrame([asdict(image) for image in batch.images])
     table.assign(batch=batch.record.batch, bank_version=batch.record.bank_version).to_parquet(
-        folder / "results.parquet", index=False
+        folder / RESULTS_TABLE, index=False
     )
 
 
