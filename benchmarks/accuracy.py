@@ -13,6 +13,7 @@ import numpy as np
 
 from flows.demo_data import choose_images
 from patchcore import calibration, coreset, metrics, scoring
+from patchcore.evaluation import score_stored
 from patchcore.extractor import open_extractor
 from patchcore.feature_store import FeatureStore
 from patchcore.files import sha256_of
@@ -21,7 +22,6 @@ from patchcore.params import load_params
 from patchcore.progress import progress
 
 _PARAMS = load_params(Path(__file__).resolve().parent.parent / "params.yaml")
-_AT_ONCE = 32
 
 
 def main(kind: str = "mono", splits: int = 3) -> None:
@@ -59,11 +59,7 @@ def _measure(
 
 def _scores(store: FeatureStore, digests: Sequence[str], rows: np.ndarray) -> np.ndarray:
     index = NearestNeighbours(rows)
-    starts = range(0, len(digests), _AT_ONCE)
-    parts = [
-        scoring.score(store.load_many(digests[start : start + _AT_ONCE]), rows, index, neighbours=1) for start in starts
-    ]
-    return scoring.join(parts).image
+    return score_stored(store, digests, lambda patches: scoring.score(patches, rows, index, neighbours=1)).image
 
 
 if __name__ == "__main__":

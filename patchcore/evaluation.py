@@ -1,6 +1,6 @@
 """What a bank is worth: its scores on the labelled evaluation set, and the metrics that follow."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def evaluate_bank(
         UndefinedMetric: the set has one class only.
         UnreadableImage: a mask cannot be read.
     """
-    scores = _score_all(bank, store, [entry.sha256 for entry in manifest.evaluation], progress)
+    scores = score_stored(store, [entry.sha256 for entry in manifest.evaluation], bank.score_features, progress)
     defective = np.array([entry.defective for entry in manifest.evaluation], dtype=bool)
     anomalous = bank.anomalous(scores.image)
     measured: dict[str, float | None] = {
@@ -75,11 +75,25 @@ def evaluate_bank(
     return BankEvaluation(scores, defective, anomalous, measured, metrics.roc_curve(scores.image, defective))
 
 
-def _score_all(bank: MemoryBank, store: FeatureStore, digests: list[str], progress: Advance) -> Scores:
+def score_stored(
+    store: FeatureStore,
+    digests: Sequence[str],
+    score: Callable[[NDArray[np.float32]], Scores],
+    advance: Advance | None = None,
+) -> Scores:
+    """Score images by their stored features, some at a time, so that memory does not grow with their number.
+
+    Args:
+        store: holds the features.
+        digests: sha256 of each image, at least one.
+        score: from features, float32 (B, h, w, D), to scores.
+        advance: called with the number of images scored so far.
+    """
     parts = []
     for start in range(0, len(digests), _AT_ONCE):
-        parts.append(bank.score_features(store.load_many(digests[start : start + _AT_ONCE])))
-        progress(min(start + _AT_ONCE, len(digests)))
+        parts.append(score(store.load_many(digests[start : start + _AT_ONCE])))
+        if advance:
+            advance(min(start + _AT_ONCE, len(digests)))
     return scoring.join(parts)
 
 

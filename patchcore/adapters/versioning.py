@@ -199,6 +199,10 @@ class Versioning:
         what = f"DVC failed in {self._workspace.root}"
         if any(isinstance(cause, StageCmdFailedError) for cause in causes):
             return Fault(what, got=words, expected="a stage that ends well", remedy="read what the stage printed")
+        if not any(isinstance(cause, DvcException) for cause in causes):
+            return Fault(
+                what, got=words, expected="a disk that takes it", remedy="make room, then run the command again"
+            )
         if any(isinstance(cause, MissingDataSource) for cause in causes) or "missing data" in words:
             return Refused(what, got=words, expected="the data", remedy="fetch it with: dvc pull")
         return Refused(what, got=words, expected="a workspace that DVC can read", remedy="mend what DVC names")

@@ -11,6 +11,7 @@ import patchcore
 from patchcore import calibration, coreset, scoring
 from patchcore.bank import BankArrays, save
 from patchcore.errors import Refused
+from patchcore.evaluation import score_stored
 from patchcore.extractor import open_extractor
 from patchcore.feature_store import FeatureStore
 from patchcore.files import write_bytes, write_json
@@ -20,8 +21,6 @@ from patchcore.manifest import ImageEntry, Manifest, read_manifest
 from patchcore.params import BuildParams, Params
 from patchcore.progress import progress
 from patchcore.steps.indexed_features import require_indexed
-
-_AT_ONCE = 32  # images scored together: bounds memory
 
 
 def run(workspace: Workspace, category: str, params: Params) -> None:
@@ -98,11 +97,9 @@ def _score(
 ) -> NDArray[np.float32]:
     index = NearestNeighbours(rows)
     digests = [entry.sha256 for entry in images]
-    parts = [
-        scoring.score(store.load_many(digests[start : start + _AT_ONCE]), rows, index, neighbours=neighbours)
-        for start in range(0, len(digests), _AT_ONCE)
-    ]
-    return scoring.join(parts).image
+    return score_stored(
+        store, digests, lambda patches: scoring.score(patches, rows, index, neighbours=neighbours)
+    ).image
 
 
 def _covering(chosen: coreset.Coreset, patches: int, params: BuildParams) -> dict[str, object]:
