@@ -28,6 +28,8 @@ def ingested(value: Mapping[str, Any]) -> None:
     """Show what became of new images."""
     for entry in value["quarantined"]:
         _say(f"quarantined {entry['source']}\n    {entry['reason']}\n    now at {entry['path']}")
+    if value["waiting"]:
+        _say(f"left for the next run, still being written: {value['waiting']}")
     _pairs(
         f"{value['category']}, data-set version {value['dataset_version']}",
         [

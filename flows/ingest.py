@@ -8,6 +8,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import leave_table
 from flows.retries import unless_refused
+from patchcore.images import list_images
 from patchcore.lifecycle import ingest as intake
 from patchcore.lifecycle.registration import record_dataset
 from patchcore.lifecycle.services import Services, open_services
@@ -24,9 +25,9 @@ def ingest(workspace: str, category: str, folder: str | None = None) -> dict[str
     services.params.require(category)
     with services.alone():
         result = take(workspace, category, folder or str(services.workspace.drop(category)))
-        if result["taken"] or result["known"]:  # known: a run before this one may have died before it tracked them
-            track(workspace, category, len(result["taken"]))
-            push(workspace)
+        # Whatever was taken: a run before this one may have died before it tracked its images, or failed to push them.
+        track(workspace, category)
+        push(workspace)
         dataset = number(workspace, category)
     return {"category": category, **result, **dataset}
 
@@ -39,6 +40,7 @@ def take(workspace: str, category: str, folder: str) -> dict[str, Any]:
     rows = [{"file": entry.source, "outcome": f"taken as {entry.path}"} for entry in result.taken]
     rows += [{"file": entry.source, "outcome": f"quarantined: {entry.reason}"} for entry in result.rejected]
     rows += [{"file": entry.source, "outcome": f"known as {entry.path}"} for entry in result.known]
+    rows += [{"file": source, "outcome": "waiting: it is still being written"} for source in result.waiting]
     leave_table("ingest", category, rows, f"{len(result.taken)} taken, {len(result.rejected)} quarantined")
     return {
         "taken": [{"path": entry.path, "sha256": entry.sha256, "source": entry.source} for entry in result.taken],
@@ -46,18 +48,20 @@ def take(workspace: str, category: str, folder: str) -> dict[str, Any]:
             {"path": entry.path, "source": entry.source, "reason": entry.reason} for entry in result.rejected
         ],
         "known": [{"path": entry.path, "source": entry.source} for entry in result.known],
+        "waiting": len(result.waiting),
     }
 
 
 @task(task_run_name="track {category} in DVC and git", cache_policy=NO_CACHE)
-def track(workspace: str, category: str, images: int) -> None:
-    """Let DVC keep the normal images, and git their pointer."""
+def track(workspace: str, category: str) -> None:
+    """Let DVC keep the category's images, and git their pointers: those that the data-set version is recorded with."""
     services = open_services(workspace)
-    normals = services.workspace.normals(category)
-    services.versioning.track([normals])
+    place = services.workspace
+    folders = (place.normals(category), place.evaluation(category), place.ground_truth(category))
+    services.versioning.track([folder for folder in folders if folder.is_dir()])
     if services.params.versioning.commit:
-        message = f"Add {images} normal images to {category}"
-        services.versioning.commit([services.workspace.pointers(category)[0]], message)
+        message = f"Track the images of {category}: {len(list_images(place.good_normals(category)))} normal images"
+        services.versioning.commit(place.pointers(category), message)
 
 
 @task(

@@ -1,7 +1,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +9,15 @@ import pytest
 from PIL import Image
 
 from patchcore import files
+from patchcore.adapters.expectations import Validation
 from patchcore.errors import Refused
 from patchcore.files import sha256_of
 from patchcore.layout import Workspace
+from patchcore.lifecycle import ingest as intake
 from patchcore.lifecycle.ingest import IngestResult, Known, Rejected, Taken, ingest
 from patchcore.manifest import scan
-from patchcore.params import Params, load_params
+from patchcore.params import Params, ValidateParams, load_params
+from patchcore.steps.validate import Subject, judge
 
 PARAMS_FILE = Path(__file__).resolve().parents[1] / "params.yaml"
 
@@ -61,6 +64,13 @@ def fill(folder: Path, workspace: Workspace) -> None:
     shutil.copy(workspace.evaluation("part") / "crack/b.png", folder / "leak.png")
     again(workspace.good_normals("part") / "2.png", folder / "again.png")
     shutil.copy(folder / "new.png", folder / "twin.png")
+    leave_alone(folder)
+
+
+def leave_alone(folder: Path) -> None:
+    """Make files look as if nobody had touched them for long: nothing waits for their writers."""
+    for path in folder.rglob("*"):
+        os.utime(path, (1_700_000_000, 1_700_000_000), follow_symlinks=False)
 
 
 GOOD = {"new.png", "sub/other.png", "3.png"}
@@ -221,7 +231,7 @@ def test_a_claim_whose_image_never_arrived_is_taken_back(workspace: Workspace, p
     drop = workspace.drop("part")
     claimed = draw(drop / "new.png", 500)
     digest = sha256_of(claimed)
-    claimed.rename(drop / ".new.png.taking")
+    claimed.rename(drop / ".new.png.patchcore-taking")
     draw(drop / "new.png", 501)  # another file came under the name meanwhile
     result = ingest(workspace, "part", drop, params)
     assert len(result.taken) == 2
@@ -231,7 +241,7 @@ def test_a_claim_whose_image_never_arrived_is_taken_back(workspace: Workspace, p
 
 def test_a_claim_whose_image_arrived_is_reported_as_taken(workspace: Workspace, params: Params) -> None:
     drop = workspace.drop("part")
-    claim = draw(drop / "new.png", 500).rename(drop / ".new.png.taking")
+    claim = draw(drop / "new.png", 500).rename(drop / ".new.png.patchcore-taking")
     shutil.copy(claim, workspace.good_normals("part") / "new.png")
     result = ingest(workspace, "part", drop, params)
     assert [(each.source, each.path) for each in result.taken] == [
@@ -281,3 +291,133 @@ def test_the_reason_file_is_plain_json(workspace: Workspace, params: Params) -> 
         "expected a whole BMP, JPEG, PNG or TIFF image, 8 bits a channel",
         "sha256": digest,
     }
+
+
+def test_a_file_that_is_still_being_written_waits_for_the_next_run(
+    workspace: Workspace, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop = workspace.drop("part")
+    path = draw(drop / "slow.png", 600)
+    content = path.read_bytes()
+    draw(drop / "done.png", 601)
+    with path.open("wb", buffering=0) as stream, monkeypatch.context() as patch:
+        stream.write(content[:300])
+        patch.setattr("time.sleep", lambda seconds: stream.write(content[300:400]))  # between the two looks
+        result = ingest(workspace, "part", drop, params)
+        assert result.waiting == ["drop/part/slow.png"]
+        assert [each.source for each in result.taken] == ["drop/part/done.png"]
+        assert result.rejected == []
+        stream.write(content[400:])
+    again = ingest(workspace, "part", drop, params)
+    assert [each.source for each in again.taken] == ["drop/part/slow.png"]
+    assert (workspace.good_normals("part") / "slow.png").read_bytes() == content
+
+
+def test_a_writer_who_paused_goes_on_in_quarantine(workspace: Workspace, params: Params) -> None:
+    drop = workspace.drop("part")
+    path = draw(drop / "slow.png", 600)
+    content = path.read_bytes()
+    with path.open("wb", buffering=0) as stream:
+        stream.write(content[:300])
+        leave_alone(drop)
+        (rejected,) = ingest(workspace, "part", drop, params).rejected
+        stream.write(content[300:])
+    assert (workspace.root / rejected.path).read_bytes() == content
+    path.write_bytes(content[:300])  # the same half again must not replace the whole file
+    leave_alone(drop)
+    (other,) = ingest(workspace, "part", drop, params).rejected
+    assert (workspace.root / rejected.path).read_bytes() == content
+    assert (workspace.root / other.path).read_bytes() == content[:300]
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_a_file_that_changes_after_it_was_examined_waits(
+    workspace: Workspace, params: Params, monkeypatch: pytest.MonkeyPatch, good: bool
+) -> None:
+    drop = workspace.drop("part")
+    path = draw(drop / "new.png", 600)
+    if not good:
+        path.write_bytes(b"half")
+    draw(drop / "other.png", 601)
+    leave_alone(drop)
+
+    def judge_while_it_changes(subjects: Sequence[Subject], params: ValidateParams) -> Validation:
+        validation = judge(subjects, params)
+        path.write_bytes(b"other bytes")
+        return validation
+
+    monkeypatch.setattr(intake, "judge", judge_while_it_changes)
+    result = ingest(workspace, "part", drop, params)
+    assert result.waiting == ["drop/part/new.png"]
+    assert [each.source for each in result.taken] == ["drop/part/other.png"]
+    assert result.rejected == []
+    assert tree(drop) == {"new.png": sha256_of(path)}
+    assert path.read_bytes() == b"other bytes"
+    assert not (workspace.good_normals("part") / "new.png").exists()
+
+
+def test_a_drop_folder_on_another_file_system_is_emptied_too(workspace: Workspace, params: Params) -> None:
+    memory = Path("/dev/shm")  # noqa: S108  # a file system of its own, where there is one
+    if not memory.is_dir() or memory.stat().st_dev == workspace.root.stat().st_dev:
+        pytest.skip("one file system only")
+    elsewhere = memory / f"patchcore-test-{os.getpid()}"
+    try:
+        fill(elsewhere, workspace)
+        contents = tree(elsewhere)
+        workspace.drop("part").parent.mkdir(parents=True)
+        workspace.drop("part").symlink_to(elsewhere)
+        ingest(workspace, "part", workspace.drop("part"), params)
+        check_outcome(workspace, elsewhere, contents)
+        assert tree(elsewhere) == {}
+    finally:
+        shutil.rmtree(elsewhere)
+
+
+def test_a_link_in_the_drop_folder_is_followed_into_quarantine(workspace: Workspace, params: Params) -> None:
+    drop = workspace.drop("part")
+    (drop / "deeper").mkdir(parents=True)
+    (workspace.root / "note.txt").write_text("hello")
+    (drop / "deeper/note.txt").symlink_to("../../../note.txt")
+    leave_alone(drop)
+    os.utime(workspace.root / "note.txt", (1_700_000_000, 1_700_000_000))
+    (rejected,) = ingest(workspace, "part", drop, params).rejected
+    assert (workspace.root / rejected.path).read_text() == "hello"
+    assert list((drop / "deeper").iterdir()) == []
+    assert (workspace.root / "note.txt").exists()
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_a_name_that_cannot_be_kept_is_rejected_and_the_rest_goes_through(
+    workspace: Workspace, tmp_path: Path, params: Params, moves: bool
+) -> None:
+    folder = workspace.drop("part") if moves else tmp_path / "foreign"
+    broken = draw(folder / "broken.png", 700)
+    long = draw(folder / f"{'n' * 251}.png", 701)
+    draw(folder / os.fsdecode(b"folder\xfe") / "good.png", 702)
+    digests = sha256_of(broken), sha256_of(long)
+    broken.rename(folder / os.fsdecode(b"caf\xe9.png"))
+    leave_alone(folder)
+    result = ingest(workspace, "part", folder, params)
+    assert [each.source.endswith("/folder\\xfe/good.png") for each in result.taken] == [True]
+    assert (workspace.good_normals("part") / "good.png").is_file()
+    first, second = result.rejected
+    assert Path(first.path).name == f"{digests[0][:12]}-caf\\xe9.png"
+    assert first.reason == "name: got bytes that are not UTF-8, expected a name in UTF-8"
+    assert second.reason == "name: got 255 bytes, expected at most 150"
+    for each, digest in zip(result.rejected, digests, strict=True):
+        assert sha256_of(workspace.root / each.path) == digest
+        assert files.read_json(workspace.root / f"{each.path}.reason.json")["reason"] == each.reason
+    files.canonical_json([each.source for each in result.taken] + [each.source for each in result.rejected])
+    assert (tree(folder) == {}) == moves
+
+
+def test_hidden_files_of_others_are_left_alone(workspace: Workspace, params: Params) -> None:
+    normals, quarantine = workspace.good_normals("part"), workspace.quarantine("part")
+    quarantine.mkdir(parents=True)
+    theirs = [normals / ".x.original", quarantine / ".note.reviewed", normals / ".1.png.swp_file"]
+    ours = [normals / ".new.png.patchcore-staged", normals / "..new.png.patchcore-staged.ab_d3fgh"]
+    for path in (*theirs, *ours):
+        path.write_text("hello")
+    ingest(workspace, "part", workspace.drop("part"), params)
+    assert all(path.exists() for path in theirs)
+    assert not any(path.exists() for path in ours)

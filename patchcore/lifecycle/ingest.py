@@ -2,11 +2,14 @@
 
 Crash-safe without a journal. A file is written whole beside its place and renamed; only then is its source in the
 drop folder removed. Before that the source is renamed to a hidden claim, so that the next run can tell a file that
-was taken already (claimed, and its content in place) from a copy of an image that somebody dropped again.
+was taken already (claimed, and its content in place) from a copy of an image that somebody dropped again. What goes
+to quarantine is renamed, not copied: a writer who goes on after all goes on there.
 """
 
+import errno
 import hashlib
-import re
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +23,9 @@ from patchcore.params import Params, ValidateParams
 from patchcore.progress import progress
 from patchcore.steps.validate import Subject, examine, judge
 
-_CLAIM = ".taking"
-_HALF_WRITTEN = re.compile(r"\..+\.[a-z0-9_]{8}")  # what files.write_bytes leaves behind when it is killed
+_CLAIM, _STAGED = ".patchcore-taking", ".patchcore-staged"  # nobody else ends a name so
+_YOUNG, _PAUSE = 2.0, 1.0  # seconds: since its last change a file may be half-written; between two looks at it
+_LONGEST_NAME = 150  # bytes: file systems allow 255, and the names of claims, copies and notes are longer
 _BETWEEN_IMAGES = frozenset({"exact duplicates", "overlap", "near duplicates"})
 
 
@@ -54,11 +58,12 @@ class Known:
 
 @dataclass
 class IngestResult:
-    """What became of each file of the folder."""
+    """What became of each file of the folder; `waiting` are sources that changed meanwhile: nothing was done."""
 
     taken: list[Taken] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     known: list[Known] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,8 @@ def ingest(workspace: Workspace, category: str, folder: Path, params: Params) ->
     """Take the good images of a folder into a category's normals, and quarantine the others.
 
     The rules are those of the validate step. Files below the category's own drop folder are moved, files elsewhere
-    are copied. Run again, after a crash too, it goes on where it stopped and takes nothing twice.
+    are copied. Run again, after a crash too, it goes on where it stopped and takes nothing twice. A file that
+    somebody is still writing stays where it is and waits for the next run.
 
     Args:
         workspace: what to add to.
@@ -82,7 +88,7 @@ def ingest(workspace: Workspace, category: str, folder: Path, params: Params) ->
 
     Raises:
         Refused: the category is unknown or incomplete; the folder does not exist or is empty, unless it is the drop
-            folder; a file cannot be read, or changed meanwhile.
+            folder; a file cannot be read.
         Fault: Great Expectations fails, or a file can't be written or removed.
     """
     params.require(category)
@@ -92,7 +98,7 @@ def ingest(workspace: Workspace, category: str, folder: Path, params: Params) ->
         found = list_images(intake.folder)
         if not found and not intake.moves:
             raise _nothing_in(folder)
-        if candidates := intake.news(found):
+        if candidates := intake.news(intake.settled(found)):
             reasons = _reasons(intake.present(), candidates, params.validate_)
             for candidate in candidates:
                 reason = reasons.get(candidate.source)
@@ -119,9 +125,8 @@ class _Intake:
     def recover(self) -> None:
         """Finish or undo what a killed run began."""
         for folder in (self.normals, self.quarantine):
-            for path in folder.glob(".*"):
-                if _HALF_WRITTEN.fullmatch(path.name):
-                    path.unlink()
+            for path in folder.glob(f".*{_STAGED}*"):
+                path.unlink()
         for claim in sorted(self.folder.rglob(f".*{_CLAIM}")) if self.moves else ():
             source = claim.with_name(claim.name[1 : -len(_CLAIM)])
             sha256 = files.sha256_of(claim)
@@ -130,7 +135,17 @@ class _Intake:
                 claim.unlink()
                 self.result.taken.append(Taken(self._text(source), self.workspace.relative(place), sha256))
             else:
-                claim.rename(_place(source.parent, source.name, sha256))
+                _give_back(claim, source)
+
+    def settled(self, found: Sequence[Path]) -> Sequence[Path]:
+        """Return the files that nobody is writing; of files elsewhere than in the drop folder, only copies are made."""
+        looks = {file: _look(file) for file in found} if self.moves else {}
+        if all(time.time_ns() - changed > _YOUNG * 1e9 for _, changed in looks.values()):
+            return found
+        time.sleep(_PAUSE)
+        growing = {file for file in found if _look(file) != looks[file]}
+        self.result.waiting += [self._text(file) for file in found if file in growing]
+        return [file for file in found if file not in growing]
 
     def present(self) -> list[Subject]:
         """Read what the category holds already."""
@@ -147,50 +162,64 @@ class _Intake:
         for file, facts in zip(found, described, strict=True):
             place = _place(self.normals, file.name, facts.sha256)
             if place.exists() and not self.moves:
-                known = Known(self._text(file), self.workspace.relative(place), facts.sha256)
-                self.result.known.append(known)
+                self.result.known.append(Known(self._text(file), self.workspace.relative(place), facts.sha256))
             else:
                 candidates.append(_Candidate(file, self._text(file), facts))
         return candidates
 
     def take(self, candidate: _Candidate) -> None:
         """Put a good image among the normals."""
-        content = _unchanged(candidate)
+        file = candidate.file
+        if self.moves:
+            file = file.rename(file.with_name(f".{file.name}{_CLAIM}"))
+            files.sync_folder(file.parent)
+        if (content := self._examined(file, candidate)) is None:
+            return
         place = _place(self.normals, candidate.file.name, candidate.facts.sha256)
-        claim = candidate.file.with_name(f".{candidate.file.name}{_CLAIM}")
+        _write(place, content)
         if self.moves:
-            candidate.file.rename(claim)
-            files.sync_folder(claim.parent)
-        files.write_bytes(place, content)
-        if self.moves:
-            claim.unlink()
-        taken = Taken(candidate.source, self.workspace.relative(place), candidate.facts.sha256)
-        self.result.taken.append(taken)
+            file.unlink()
+        self.result.taken.append(Taken(candidate.source, self.workspace.relative(place), candidate.facts.sha256))
 
     def reject(self, candidate: _Candidate, reason: str) -> None:
         """Put any other file into quarantine, the reason beside it."""
-        place = self.quarantine / f"{candidate.facts.sha256[:12]}-{candidate.file.name}"
-        files.write_bytes(place, _unchanged(candidate))
-        why = {"source": candidate.source, "reason": reason, "sha256": candidate.facts.sha256}
+        if (content := self._examined(candidate.file, candidate)) is None:
+            return
+        sha256 = candidate.facts.sha256
+        name = _readable(candidate.file.name).encode()[-_LONGEST_NAME:].decode(errors="ignore")
+        place = _place(self.quarantine, f"{sha256[:12]}-{name}", sha256)
         note = place.with_name(f"{place.name}.reason.json")
         if not note.exists():  # the first reason stands: of a copy brought again, later ones say less
-            files.write_json(note, why)
-        if self.moves:
-            candidate.file.unlink()
+            _write(note, files.canonical_json({"source": candidate.source, "reason": reason, "sha256": sha256}))
+        if not (self.moves and _moved(candidate.file, place)):
+            _write(place, content)
+            if self.moves:
+                candidate.file.unlink()
         self.result.rejected.append(Rejected(candidate.source, self.workspace.relative(place), reason))
+
+    def _examined(self, file: Path, candidate: _Candidate) -> bytes | None:
+        """Return the bytes that were examined; None, and the file waits, where it holds others by now."""
+        content = file.read_bytes()
+        if hashlib.sha256(content).hexdigest() == candidate.facts.sha256:
+            return content
+        if file != candidate.file:
+            _give_back(file, candidate.file)
+        self.result.waiting.append(candidate.source)
+        return None
 
     def _text(self, file: Path) -> str:
         root = self.workspace.root.resolve()
-        return (file.relative_to(root) if file.is_relative_to(root) else file).as_posix()
+        return _readable((file.relative_to(root) if file.is_relative_to(root) else file).as_posix())
 
 
 def _reasons(present: Sequence[Subject], candidates: Sequence[_Candidate], params: ValidateParams) -> dict[str, str]:
     """Return why candidates are rejected, by their source.
 
-    First come the checks of an image alone: a bad image must not be the twin for whose sake a good one is rejected.
+    First come names and the checks of an image alone: a bad image must not be the twin that costs a good one.
     """
-    subjects = [Subject(each.source, "candidate", GOOD, each.facts) for each in candidates]
-    reasons: dict[str, str] = {}
+    reasons = {each.source: why for each in candidates if (why := _why_not_named(each.file.name))}
+    named = [each for each in candidates if each.source not in reasons]
+    subjects = [Subject(each.source, "candidate", GOOD, each.facts) for each in named]
     while subjects:
         failures = _first_failures([*present, *subjects], params)
         bad = [subject.path for subject in subjects if subject.path in failures]
@@ -214,21 +243,56 @@ def _first_failures(subjects: Sequence[Subject], params: ValidateParams) -> dict
 def _place(folder: Path, name: str, sha256: str) -> Path:
     """Return where a file of that name and content stands, or may stand: its name, longer if others have it."""
     plain = folder / name
-    names = (plain.name, *(f"{plain.stem}-{sha256[:digits]}{plain.suffix}" for digits in (8, 64)))
-    places = (folder / each for each in names)
+    places = (plain, *(plain.with_name(f"{plain.stem}-{sha256[:digits]}{plain.suffix}") for digits in (8, 64)))
     return next(place for place in places if not place.exists() or files.sha256_of(place) == sha256)
 
 
-def _unchanged(candidate: _Candidate) -> bytes:
-    content = candidate.file.read_bytes()
-    if hashlib.sha256(content).hexdigest() != candidate.facts.sha256:
-        raise Refused(
-            f"{candidate.file} changed while it was read",
-            got="other bytes than were validated",
-            expected="files that are complete",
-            remedy="wait until it is written, then run ingest again",
-        )
-    return content
+def _why_not_named(name: str) -> str | None:
+    if (size := len(os.fsencode(name))) > _LONGEST_NAME:
+        return f"name: got {size} bytes, expected at most {_LONGEST_NAME}"
+    return None if _readable(name) == name else "name: got bytes that are not UTF-8, expected a name in UTF-8"
+
+
+def _readable(name: str) -> str:
+    r"""Return a name as text that can be written down: a byte that is not UTF-8 becomes ``\xff``."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def _look(file: Path) -> tuple[int, int]:
+    """Return a file's size in bytes and the time of its last change in nanoseconds; one that has gone changed now."""
+    try:
+        stat = file.stat()
+    except FileNotFoundError:
+        return 0, time.time_ns()
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _give_back(claim: Path, source: Path) -> None:
+    """Undo a claim; another file may have come under the name meanwhile."""
+    claim.rename(_place(source.parent, source.name, files.sha256_of(claim)))
+
+
+def _write(place: Path, content: bytes) -> None:
+    """Write a file whole; what a kill leaves has a name that is ours beyond doubt, so that `recover` may remove it."""
+    staged = place.with_name(f".{place.name}{_STAGED}")
+    files.write_bytes(staged, content)
+    staged.replace(place)
+    files.sync_folder(place.parent)
+
+
+def _moved(file: Path, place: Path) -> bool:
+    """Rename a file, and a writer's open handle with it; return False where only a copy will do."""
+    if file.is_symlink():  # from another folder it may lead elsewhere
+        return False
+    try:
+        file.replace(place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:  # another file system
+            raise
+        return False
+    files.sync_folder(place.parent)
+    files.sync_folder(file.parent)
+    return True
 
 
 def _nothing_in(folder: Path) -> Refused:
