@@ -1,5 +1,6 @@
 """The command line: every command of the README, each a few words that call a flow or a question."""
 
+import io
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +26,9 @@ app.add_typer(audit_app, name="audit")
 
 def main() -> None:
     """Run the command of this process's arguments and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -36,9 +40,9 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer brings click's errors in modules of its own
             raise
-        words = UsageError(
-            "the command cannot be understood", error.format_message(), "a command of patchcore", "see patchcore --help"
-        )
+        # Without a command the help has been printed, and the error has no message.
+        got = error.format_message() or "no command"
+        words = UsageError("the command cannot be understood", got, "a command of patchcore", "see patchcore --help")
         print(f"error: {words}", file=sys.stderr)  # noqa: T201
         return words.exit_code
     return int(code or 0)
@@ -76,6 +80,8 @@ def add(
         with services.alone():
             taken = asdict(take_in(services.workspace, category, folder))
             dataset = record_dataset(services, category)
+            if services.params.versioning.push:
+                services.versioning.push()
         return Outcome({**taken, "dataset_version": dataset.number, "dataset_sha256": dataset.sha256})
 
     return finish(work, as_json=json, show=display.added)

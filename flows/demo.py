@@ -17,6 +17,7 @@ from patchcore.lifecycle.services import open_services
 
 _MARK = ".patchcore-demo"
 _CATEGORY = "solar"
+_SERVICES = ("MLFLOW_", "PREFECT_", "PATCHCORE_LEDGER_URL")  # how the names of settings begin
 Run = Callable[[list[str]], int]
 
 
@@ -32,6 +33,7 @@ def play(folder: Path, run: Run) -> None:
         Fault: a command failed.
     """
     _clear(folder)
+    _forget_services()
     story = _Story(folder.resolve(), run)
     story.first_bank()
     story.first_batch()
@@ -140,6 +142,16 @@ class _Story:
                 "exit code 0",
                 "read the error above",
             )
+
+
+def _forget_services() -> None:
+    """Remove from this process's environment what leads to services elsewhere.
+
+    A person's shell may point at the plant's MLflow, Prefect and ledger, by many settings: invented promotions and
+    batches must never be written there. Each command sets anew what keeps these libraries from reporting home.
+    """
+    for name in [name for name in os.environ if name.startswith(_SERVICES)]:
+        del os.environ[name]
 
 
 def _clear(folder: Path) -> None:

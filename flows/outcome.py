@@ -70,4 +70,5 @@ def _clean_stdout(as_json: bool) -> Iterator[Callable[[str], None]]:
         os.dup2(kept, 1)
         os.close(kept)
         for line in lines:
-            os.write(1, (line + "\n").encode())
+            # A file name that is not UTF-8 has lone surrogates in it: escaped with a backslash they are JSON still.
+            os.write(1, (line + "\n").encode(errors="backslashreplace"))

@@ -56,12 +56,22 @@ class ImageFacts:
 def list_images(folder: Path) -> list[Path]:
     """Return every visible file below a folder, whatever its suffix, ordered by its posix path.
 
-    Whether a file is an image is for validation to say: one that is not must be found, not overlooked.
-    A folder that does not exist has no files.
+    Whether a file is an image is for validation to say: one that is not must be found, not overlooked. So a link that
+    leads nowhere is listed too. A folder that does not exist has no files; ``folder`` itself may be a link.
+
+    Raises:
+        Refused: below the folder is a link to a folder, a pipe or the like, or a folder that cannot be listed.
     """
-    relative = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    visible = (path for path in relative if not any(part.startswith(".") for part in path.parts))
-    return [folder / path for path in sorted(visible, key=Path.as_posix)]
+    if not folder.is_dir():
+        return []
+    found: list[Path] = []
+    for parent, folders, names in os.walk(folder, onerror=_refuse_unlisted):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files = [name for name in names if not name.startswith(".")]
+        for name in (*folders, *files):
+            _require_plain(Path(parent, name))
+        found += (Path(parent, name) for name in files)
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
 def load_rgb(path: Path, side: int) -> NDArray[np.uint8]:
@@ -200,6 +210,27 @@ def describe_all(paths: Sequence[Path], progress: Callable[[int], None] | None =
             if progress:
                 progress(len(described))
     return described
+
+
+def _refuse_unlisted(error: OSError) -> None:
+    raise Refused(
+        f"{error.filename} cannot be listed",
+        got=error.strerror or str(error),
+        expected="a folder that may be read",
+        remedy="check its rights",
+    ) from error
+
+
+def _require_plain(path: Path) -> None:
+    if path.is_dir() and path.is_symlink():
+        # DVC does not track what lies behind such a link: followed, it would be in no data-set version.
+        got, remedy = "a link to a folder", "put a copy of that folder in its place, or remove the link"
+    elif path.exists() and not path.is_file() and not path.is_dir():
+        # To read a pipe that nobody writes would wait for ever.
+        got, remedy = "a pipe, a socket or a device", "remove it"
+    else:
+        return
+    raise Refused(f"{path} cannot be taken", got=got, expected="files, links to files, and folders", remedy=remedy)
 
 
 def _content(path: Path) -> bytes:

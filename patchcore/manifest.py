@@ -1,7 +1,7 @@
 """The data-set version of a category: every image with its sha256, so that equal content is an equal version."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +12,8 @@ from patchcore.images import list_images
 from patchcore.layout import Workspace
 
 GOOD = "good"
+NOTE = "README.txt"  # in ground_truth: why there are no masks
+_MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # no JPEG: it blurs the edge of a defect
 
 
 @dataclass(frozen=True)
@@ -124,73 +126,104 @@ def scan(workspace: Workspace, category: str) -> Manifest:
     """Return what a category's folder holds now; images are hashed, not decoded.
 
     Raises:
-        Refused: the category, its normal images or its evaluation images are missing, a defect folder has no
-            masks while another has some, or a file cannot be read.
+        Refused: the category, its normal images or its evaluation images are missing, labels and masks do not
+            belong together (see `pair_masks`), or a file cannot be read.
     """
     folder = workspace.category(category)
     if not folder.is_dir():
         raise _missing(folder, "a folder in MVTec layout", f"add it with: patchcore add {category} FOLDER")
-    normals = _images(workspace.good_normals(category), "normal images")
-    evaluation = _images(workspace.evaluation(category), "labelled images, in a folder a label")
+    normals = list_images(workspace.good_normals(category))
+    if not normals:
+        raise _missing(workspace.good_normals(category), "normal images", "put them there")
+    pairs = pair_masks(workspace.evaluation(category), workspace.ground_truth(category))
+    if not pairs:
+        raise _missing(workspace.evaluation(category), "labelled images, in a folder a label", "put them there")
     return Manifest(
         category,
         tuple(ImageEntry(workspace.relative(path), _sha256(path)) for path in normals),
-        _evaluation(workspace, category, evaluation),
+        tuple(_entry(workspace, category, image, mask) for image, mask in pairs.items()),
     )
 
 
-def _images(folder: Path, expected: str) -> list[Path]:
-    images = list_images(folder)
+def pair_masks(evaluation: Path, ground_truth: Path) -> dict[Path, Path | None]:
+    """Return each labelled image with the mask of its defect; None for a good image, and where there are no masks.
+
+    The mask of evaluation/crack/7.jpg is ground_truth/crack/7_mask.png or 7.png; .bmp, .tif and .tiff will do too.
+
+    Args:
+        evaluation: folder with a folder for each label.
+        ground_truth: folder with a folder for each defect; it need not exist.
+
+    Raises:
+        Refused: an image has no label, only some of the defective images have a mask, or a file is the mask of none.
+    """
+    images = list_images(evaluation)
     if not images:
-        raise _missing(folder, expected, "put them there")
-    return images
+        return {}  # what is missing first of all is not a mask's image
+    masks = {path.relative_to(ground_truth): path for path in list_images(ground_truth) if path.name != NOTE}
+    pairs: dict[Path, Path | None] = {}
+    for image in images:
+        inside = image.relative_to(evaluation)
+        _require_label(image, inside)
+        name = next((name for name in _mask_names(inside) if name in masks), None)
+        pairs[image] = None if name is None or inside.parts[0] == GOOD else masks[name]
+    defective = {image: mask for image, mask in pairs.items() if image.relative_to(evaluation).parts[0] != GOOD}
+    missing = [image.relative_to(evaluation) for image, mask in defective.items() if mask is None]
+    if defective:  # without any, validation says the more telling: no defective images
+        _require_owners(set(masks.values()) - set(pairs.values()), missing)
+    if missing and len(missing) < len(defective):
+        raise _no_mask(evaluation / missing[0], f"{len(missing)} of {len(defective)}", _mask_names(missing[0])[0])
+    return pairs
 
 
-def _evaluation(workspace: Workspace, category: str, images: Iterable[Path]) -> tuple[EvaluationEntry, ...]:
-    root = workspace.evaluation(category)
-    entries = []
-    for path in images:
-        inside = path.relative_to(root)
-        if len(inside.parts) < 2:
-            raise Refused(
-                f"{path} has no label",
-                got=f"a file directly in {root.name}",
-                expected=f"a folder for each label, {GOOD!r} for normal images",
-                remedy="move it into the folder of its label",
-            )
-        label = inside.parts[0]
-        mask = None if label == GOOD else _mask_of(workspace.ground_truth(category) / inside)
-        entries.append(_entry(workspace, path, label, mask))
-    _check_masks(workspace, entries)
-    return tuple(entries)
-
-
-def _entry(workspace: Workspace, path: Path, label: str, mask: Path | None) -> EvaluationEntry:
+def _entry(workspace: Workspace, category: str, image: Path, mask: Path | None) -> EvaluationEntry:
     return EvaluationEntry(
-        workspace.relative(path),
-        _sha256(path),
-        label,
+        workspace.relative(image),
+        _sha256(image),
+        image.relative_to(workspace.evaluation(category)).parts[0],
         workspace.relative(mask) if mask else None,
         _sha256(mask) if mask else None,
     )
 
 
-def _mask_of(mirrored: Path) -> Path | None:
-    """Return the mask of an image, given the image's place mirrored into ground_truth."""
-    names = (f"{mirrored.stem}_mask.png", f"{mirrored.stem}.png")
-    return next((mask for name in names if (mask := mirrored.with_name(name)).is_file()), None)
+def _mask_names(inside: Path) -> list[Path]:
+    """Return what the mask of an image may be called, below ground_truth, given the image's place below test."""
+    return [inside.with_name(f"{inside.stem}{end}{suffix}") for end in ("_mask", "") for suffix in _MASK_SUFFIXES]
 
 
-def _check_masks(workspace: Workspace, entries: Iterable[EvaluationEntry]) -> None:
-    defective = [entry for entry in entries if entry.defective]
-    without = [entry for entry in defective if entry.mask is None]
-    if without and len(without) < len(defective):
+def _require_label(image: Path, inside: Path) -> None:
+    if len(inside.parts) < 2:
         raise Refused(
-            f"{workspace.root / without[0].path} has no mask",
-            got=f"{len(without)} of {len(defective)} defective images without one",
-            expected="a mask for each defective image, or for none",
-            remedy=f"add ground_truth/{without[0].label}/{Path(without[0].path).stem}_mask.png, or remove all masks",
+            f"{image} has no label",
+            got=f"a file directly in {image.parent.name}",
+            expected=f"a folder for each label, {GOOD!r} for normal images",
+            remedy="move it into the folder of its label",
         )
+
+
+def _require_owners(strangers: set[Path], missing: Sequence[Path]) -> None:
+    """Refuse masks that belong to no image: overlooked, they would turn pixel metrics off in silence."""
+    if not strangers:
+        return
+    first = min(strangers)
+    more = f" (and {len(strangers) - 1} more)" if len(strangers) > 1 else ""
+    beside = [image for image in missing if image.parent.name == first.parent.name] or missing
+    wanted = f"ground_truth/{_mask_names(beside[0])[0].as_posix()} for test/{beside[0].as_posix()}" if beside else ""
+    raise Refused(
+        f"{first} is the mask of no defective image{more}",
+        got=first.name,
+        expected=wanted or "one mask for each image in test, none for good ones",
+        remedy="rename it, or take it away",
+    )
+
+
+def _no_mask(image: Path, count: str, name: Path) -> Refused:
+    return Refused(
+        f"{image} has no mask",
+        got=f"{count} defective images without one",
+        expected="a mask for each defective image, or for none",
+        remedy=f"add ground_truth/{name.as_posix()}, or remove all masks",
+    )
 
 
 def _sha256(path: Path) -> str:

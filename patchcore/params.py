@@ -1,9 +1,11 @@
 """params.yaml, typed, frozen and strict: an unknown key or a value out of range is refused with its name."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from patchcore.errors import Refused
 
@@ -11,18 +13,74 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 OpenShare = Annotated[float, Field(gt=0.0, lt=1.0)]
 CategoryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 Backbone = Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "wide_resnet50_2", "resnet18"]
+Mode = Literal["1", "L", "P", "RGB", "RGBA"]  # those that images are read in
+GreyLevel = Annotated[float, Field(ge=0.0, le=255.0)]
+
+# The fields of a cron expression: its name, its lowest and highest number, and the words that may stand for numbers.
+_CRON = (
+    ("minute", 0, 59, ()),
+    ("hour", 0, 23, ()),
+    ("day of the month", 1, 31, ()),
+    ("month", 1, 12, ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")),
+    ("day of the week", 0, 7, ("sun", "mon", "tue", "wed", "thu", "fri", "sat")),
+)
+_CRON_PART = re.compile(r"(?:\*|(\w+)(?:-(\w+))?)(?:/([1-9]\d*))?", re.ASCII)
+Values = TypeVar("Values", bound=Sequence[object])
+
+
+def _ascending(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] >= value[1]:
+        raise ValueError("the lower bound first, then a higher one")
+    return value
+
+
+def _without_repetition(values: Values) -> Values:
+    repeated = [value for place, value in enumerate(values) if value in values[:place]]
+    if repeated:
+        raise ValueError(f"each value once, not {repeated[0]!r} again")
+    return values
+
+
+def _cron_expression(text: str) -> str:
+    fields = text.split()
+    if len(fields) != len(_CRON):
+        raise ValueError("five fields: minute, hour, day of the month, month, day of the week")
+    for field, (name, lowest, highest, words) in zip(fields, _CRON, strict=True):
+        if not all(_is_cron_part(part, lowest, highest, words) for part in field.lower().split(",")):
+            raise ValueError(f"for the {name}: *, or numbers from {lowest} to {highest}, as in 1,2-5,*/10")
+    return text
+
+
+def _is_cron_part(part: str, lowest: int, highest: int, words: tuple[str, ...]) -> bool:
+    matched = _CRON_PART.fullmatch(part)
+    if matched is None:
+        return False
+    # 22-2 has a meaning too: through midnight.
+    ends = [end for end in matched.groups()[:2] if end]
+    return all(end in words or (end.isdecimal() and lowest <= int(end) <= highest) for end in ends)
+
+
+def _time_zone(name: str) -> str:
+    from zoneinfo import ZoneInfo
+
+    try:
+        if name != "UTC":  # that one needs no database
+            ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError("a time zone of the IANA database, such as UTC or Europe/Berlin") from error
+    return name
 
 
 class _Block(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
 
 
 class ValidateParams(_Block):
     """What a good image is."""
 
     size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None
-    modes: Annotated[tuple[str, ...], Field(min_length=1)]
-    brightness: tuple[float, float]
+    modes: Annotated[tuple[Mode, ...], Field(min_length=1), AfterValidator(_without_repetition)]
+    brightness: Annotated[tuple[GreyLevel, GreyLevel], AfterValidator(_ascending)]
     sharpness_at_least: Annotated[float, Field(ge=0.0)]
     near_duplicate_distance: Annotated[float, Field(ge=0.0)]
     normals_at_least: Annotated[int, Field(ge=2)]
@@ -33,7 +91,7 @@ class ExtractParams(_Block):
     """How an image becomes patch features."""
 
     backbone: Backbone
-    layers: Annotated[tuple[str, ...], Field(min_length=1)]
+    layers: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_without_repetition)]
     weights: Path | None
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
     image_size: Annotated[int, Field(ge=32)]
@@ -95,15 +153,15 @@ class VersioningParams(_Block):
 class ScheduleParams(_Block):
     """When `patchcore serve` looks for new normal images."""
 
-    retrain: str
-    time_zone: str
+    retrain: Annotated[str, AfterValidator(_cron_expression)]
+    time_zone: Annotated[str, AfterValidator(_time_zone)]
     minimum_new_images: Annotated[int, Field(ge=1)]
 
 
 class Params(_Block):
     """The whole of params.yaml."""
 
-    categories: tuple[CategoryName, ...]
+    categories: Annotated[tuple[CategoryName, ...], AfterValidator(_without_repetition)]
     validate_: ValidateParams = Field(alias="validate")  # `validate` is a method of every pydantic model
     extract: ExtractParams
     build: BuildParams
@@ -156,6 +214,6 @@ def _refusal(path: Path, error: ValidationError) -> Refused:
     return Refused(
         f"{path}: {key}",
         got=repr(first.get("input"))[:80],
-        expected=first["msg"],
+        expected=first["msg"].removeprefix("Value error, "),
         remedy=f"change {key}{more}",
     )

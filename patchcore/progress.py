@@ -1,4 +1,4 @@
-"""One progress bar for every long piece of work: on stderr, and only where a person is looking."""
+"""One progress bar for every long piece of work, on stderr: it moves on a terminal; elsewhere its end is one line."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -97,6 +97,20 @@ def test_an_empty_batch(run: Run, promoted: Workspace, tmp_path: Path, name: str
     assert_one_line(done, 3, f"no batch in {tmp_path / name}: got {got}")
 
 
+def test_a_batch_with_a_link_to_a_folder(run: Run, promoted: Workspace, line: Path) -> None:
+    (line / "more").symlink_to(line.parent)
+    done = run("score", "cell", line, "--batch", "b1", "-w", promoted.root)
+    assert_one_line(done, 3, f"{line / 'more'} cannot be taken: got a link to a folder")
+
+
+def test_a_broken_link_in_a_batch_is_recorded_as_failed(run: Run, workspace: Workspace, line: Path) -> None:
+    (line / "gone.png").symlink_to(line / "nowhere.png")
+    done = run("score", "cell", line, "--batch", "b1", "--json", "-w", workspace.root)
+    (failed,) = json.loads(done.stdout)["failed"]
+    assert failed["path"].endswith("gone.png")
+    assert len(json.loads(done.stdout)["images"]) == 2
+
+
 @pytest.mark.parametrize("batch", ["a/b", "../up", "", ".hidden"])
 def test_a_name_that_is_no_name_of_a_batch(run: Run, promoted: Workspace, line: Path, batch: str) -> None:
     done = run("score", "cell", line, "--batch", batch, "-w", promoted.root)
@@ -121,6 +135,15 @@ def test_a_version_that_does_not_exist(run: Run, promoted: Workspace) -> None:
         ("coreset_ratio: 0.1", "coreset_ratio: 2.0", "build.coreset_ratio: got 2.0"),
         ("backbone: efficientnet_lite0", "backbone: vgg", "extract.backbone: got 'vgg'"),
         ("gate:", "gate: [", "cannot be read"),
+        ("[5.0, 250.0]", "[250.0, 5.0]", "validate.brightness: got [250.0, 5.0], expected the lower bound first"),
+        (
+            "categories: [cell]",
+            "categories: [cell, cell]",
+            "categories: got ['cell', 'cell'], expected each value once",
+        ),
+        ("modes: [L, RGB]", "modes: [L, CMYK]", "validate.modes.1: got 'CMYK'"),
+        ('retrain: "0 2 * * *"', "retrain: nightly", "schedule.retrain: got 'nightly', expected five fields"),
+        ("time_zone: UTC", "time_zone: Mars", "schedule.time_zone: got 'Mars', expected a time zone"),
     ],
 )
 def test_a_params_file_that_is_wrong(run: Run, unbuilt: Workspace, old: str, new: str, words: str) -> None:
@@ -159,6 +182,24 @@ def corrupt(category: Path) -> None:
     victim.write_bytes(content[: len(content) // 2])
 
 
+def misnamed_mask(category: Path) -> None:
+    image = min((category / "test" / "defective").iterdir())
+    mask = category / "ground_truth" / "defective" / f"{image.stem}.mask.png"
+    mask.parent.mkdir()
+    Image.new("L", (300, 300)).save(mask)
+
+
+def test_masks_under_another_name(
+    unbuilt: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    misnamed_mask(unbuilt.category("cell"))
+    monkeypatch.chdir(unbuilt.root)  # as DVC runs a stage
+    assert run_step(["validate", "--category", "cell"]) == 3
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert ".mask.png is the mask of no defective image: got " in line
+    assert "expected ground_truth/defective/" in line
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -177,7 +218,7 @@ def test_images_that_are_not_fit(
     words: str,
 ) -> None:
     damage(unbuilt.category("cell"))
-    monkeypatch.setenv("PATCHCORE_WORKSPACE", str(unbuilt.root))
+    monkeypatch.chdir(unbuilt.root)  # as DVC runs a stage
     assert run_step(["validate", "--category", "cell"]) == 3
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert f"cell fails the check {words}" in line

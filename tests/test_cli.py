@@ -14,6 +14,7 @@ import pytest
 from flows.outcome import Outcome, finish
 from patchcore.errors import Fault, Refused, UsageError
 from patchcore.layout import Workspace
+from patchcore.progress import progress
 
 Done = CompletedProcess[str]
 Run = Callable[..., Done]
@@ -44,6 +45,44 @@ def test_bad_usage_exits_with_2_and_one_line(run: Run, words: tuple[str, ...]) -
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: the command cannot be understood: got ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [(), ("audit",)])
+def test_without_a_command_there_is_help_and_one_line_of_error(run: Run, words: tuple[str, ...]) -> None:
+    done = run(*words)
+    assert done.returncode == 2
+    assert "Usage: patchcore" in done.stdout
+    assert done.stderr == (
+        "error: the command cannot be understood: got no command, expected a command of patchcore; "
+        "see patchcore --help\n"
+    )
+
+
+def test_a_terminal_that_lacks_a_letter_gets_an_escape(tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("patchcore")), "init", str(tmp_path / "Größe")]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "COLUMNS": "500"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"workspace {tmp_path}/Gr\\xf6\\xdfe is ready" in done.stdout
+
+
+def test_a_bar_that_nobody_watches_is_one_line(
+    caught: Callable[[Callable[[], int]], Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def work() -> int:
+        with progress("reading", 3) as advance:
+            for done in (1, 2, 3):
+                advance(done)
+        return 0
+
+    done = caught(work)
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert "reading" in line
+    assert "3/3" in line
 
 
 @pytest.mark.parametrize(
@@ -166,3 +205,10 @@ def test_json_is_alone_on_stdout_however_a_command_ends(
     assert all(words in err for words in ("a library's words", "a stage says", "and C code too"))
     if code:
         assert err.splitlines()[-1] == f"error: {value['error']}"
+
+
+def test_a_file_name_that_is_not_utf_8_is_json_still(caught: Callable[[Callable[[], int]], Done]) -> None:
+    name = os.fsdecode(b"part-\xff.png")
+    done = caught(lambda: finish(lambda: Outcome({"path": name}), as_json=True, show=lambda _: None))
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == {"path": name}

@@ -1,9 +1,13 @@
+import os
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from flows.cli import run
+from flows.demo import play
 from flows.demo_data import choose_images, drop_new, lay_out
+from patchcore.errors import Fault
 from patchcore.images import describe, list_images
 from patchcore.layout import Workspace
 from patchcore.manifest import scan
@@ -48,3 +52,27 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, capsys: pytest.Cap
     assert run(["demo", str(tmp_path)]) == 3
     assert capsys.readouterr().err.startswith("error: ")
     assert (tmp_path / "thesis.txt").read_text(encoding="utf-8") == "years of work"
+
+
+def test_the_services_of_a_plant_are_out_of_reach(tmp_path: Path) -> None:
+    plant = {
+        "MLFLOW_TRACKING_URI": "http://plant:5000",
+        "MLFLOW_REGISTRY_URI": "http://plant:5000",
+        "PATCHCORE_LEDGER_URL": "postgresql://plant/ledger",
+        "PATCHCORE_WORKSPACE": "/plant",
+        "PREFECT_API_URL": "http://plant:4200/api",
+        "PREFECT_API_KEY": "key of the plant",
+        "PREFECT_HOME": "/plant/prefect",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql://plant/prefect",
+    }
+    seen: list[dict[str, str]] = []
+
+    def look(_: list[str]) -> int:
+        seen.append(dict(os.environ))
+        return 1
+
+    with patch.dict(os.environ, plant), pytest.raises(Fault, match="patchcore init failed in the demo"):
+        play(tmp_path / "demo", look)
+    (environment,) = seen
+    assert not set(environment.values()) & set(plant.values())
+    assert environment["PATCHCORE_WORKSPACE"] == str(tmp_path / "demo" / "workspace")

@@ -119,5 +119,8 @@ def test_docs_that_cannot_be_written_are_a_fault(tmp_path: Path) -> None:
 
 
 def test_a_table_that_lacks_a_column_is_a_fault_not_a_verdict() -> None:
-    with pytest.raises(Fault, match="sharpness"):
+    with pytest.raises(Fault, match="sharpness") as caught:
         validate_table(table().drop(columns="sharpness"), PARAMS, (8, 6))
+    assert 'The column "sharpness"' in caught.value.got
+    assert "Traceback" not in caught.value.got
+    assert len(caught.value.got) <= 300

@@ -1,5 +1,6 @@
 import hashlib
 import io
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from patchcore.errors import Refused
 from patchcore.images import (
     UnreadableImage,
     describe,
@@ -38,6 +40,39 @@ def test_files_are_listed_in_posix_order_whatever_their_suffix(tmp_path: Path) -
     names = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)]
     assert names == ["a.png", "a/nothing", "a/z.txt", "b.png"]
     assert list_images(tmp_path / "none") == []
+
+
+def test_links_to_files_are_listed_even_those_that_lead_nowhere(tmp_path: Path) -> None:
+    picture_elsewhere = saved(picture(), tmp_path / "elsewhere/part.png")
+    (tmp_path / "batch").mkdir()
+    (tmp_path / "batch/good.png").symlink_to(picture_elsewhere)
+    (tmp_path / "batch/gone.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "batch/itself.png").symlink_to("itself.png")
+    assert [path.name for path in list_images(tmp_path / "batch")] == ["gone.png", "good.png", "itself.png"]
+    (tmp_path / "linked").symlink_to(tmp_path / "batch")
+    assert list_images(tmp_path / "linked")[1] == tmp_path / "linked/good.png"
+
+
+@pytest.mark.parametrize("target", ["elsewhere", "batch", "."])
+def test_a_link_to_a_folder_is_refused_not_overlooked(tmp_path: Path, target: str) -> None:
+    saved(picture(), tmp_path / "elsewhere/part.png")
+    saved(picture(), tmp_path / "batch/sub/part.png")
+    (tmp_path / "batch/sub/link").symlink_to(tmp_path / target)
+    with pytest.raises(Refused, match="sub/link cannot be taken: got a link to a folder"):
+        list_images(tmp_path / "batch")
+
+
+def test_a_pipe_is_refused_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(Refused, match=r"pipe\.png cannot be taken"):
+        list_images(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_a_folder_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o000)
+    with pytest.raises(Refused, match="closed cannot be listed"):
+        list_images(tmp_path)
 
 
 def test_a_grey_picture_becomes_three_equal_channels(tmp_path: Path) -> None:

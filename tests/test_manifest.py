@@ -95,6 +95,52 @@ def test_a_category_without_masks_has_none(workspace: Workspace) -> None:
     assert all(entry.mask is None for entry in manifest.evaluation)
 
 
+@pytest.mark.parametrize("name", ["b_mask.bmp", "b_mask.tif", "b.tiff", "b.bmp"])
+def test_masks_of_every_lossless_kind_are_found(workspace: Workspace, name: str) -> None:
+    folder = workspace.ground_truth("part") / "crack"
+    (folder / "b_mask.png").unlink()
+    draw(folder / name, 255)
+    assert scan(workspace, "part").evaluation[0].mask == f"data/part/ground_truth/crack/{name}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("crack/b_mask.png", "crack/b-mask.png"),
+        ("crack/b_mask.png", "crack/b_mask.jpg"),
+        ("crack/b_mask.png", "cracks/b_mask.png"),
+        ("crack/b_mask.png", "b_mask.png"),
+    ],
+)
+def test_a_mask_under_another_name_is_refused_with_the_name_that_is_expected(
+    workspace: Workspace, old: str, new: str
+) -> None:
+    masks = workspace.ground_truth("part")
+    (masks / "crack/c.png").unlink()  # no mask is left that fits: overlooked, the category would seem to have none
+    (masks / new).parent.mkdir(exist_ok=True)
+    (masks / old).rename(masks / new)
+    with pytest.raises(Refused) as caught:
+        scan(workspace, "part")
+    assert str(masks / new) in caught.value.what
+    assert "ground_truth/crack/b_mask.png for test/crack/b.png" in caught.value.expected
+
+
+@pytest.mark.parametrize("name", ["crack/b.png", "crack/d_mask.png", "good/a_mask.png", "crack/notes.txt"])
+def test_a_mask_that_is_one_too_many_is_refused(workspace: Workspace, name: str) -> None:
+    extra = draw(workspace.ground_truth("part") / name.replace(".txt", ".png"), 255)
+    extra = extra.rename(workspace.ground_truth("part") / name)
+    with pytest.raises(Refused, match="is the mask of no defective image") as caught:
+        scan(workspace, "part")
+    assert str(extra) in caught.value.what
+
+
+def test_a_linked_folder_of_images_is_refused(workspace: Workspace, tmp_path: Path) -> None:
+    draw(tmp_path / "elsewhere/d.png", 13)
+    (workspace.good_normals("part") / "more").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Refused, match="good/more cannot be taken"):
+        scan(workspace, "part")
+
+
 def remove(folder: Path) -> None:
     for path in sorted(folder.rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()

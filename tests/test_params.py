@@ -75,12 +75,34 @@ def test_an_unknown_key_is_refused_by_name(write: Write, block: str) -> None:
         ("validate", "normals_at_least", 1),
         ("validate", "size", [300]),
         ("validate", "modes", []),
+        ("validate", "modes", ["L", "CMYK"]),
+        ("validate", "modes", ["rgb"]),
+        ("validate", "modes", ["L", "L"]),
+        ("validate", "brightness", [250.0, 5.0]),
+        ("validate", "brightness", [5.0, 5.0]),
+        ("validate", "brightness", [5.0, float("nan")]),
+        ("validate", "brightness", [float("nan"), 250.0]),
+        ("validate", "brightness", [-1.0, 250.0]),
+        ("validate", "brightness", [5.0, 256.0]),
+        ("validate", "brightness", [5.0]),
+        ("validate", "sharpness_at_least", float("inf")),
+        ("validate", "sharpness_at_least", -1.0),
+        ("validate", "near_duplicate_distance", float("nan")),
+        ("validate", "near_duplicate_distance", -0.1),
+        ("validate", "evaluation_at_least", -1),
+        ("extract", "layers", ["blocks.2", "blocks.2"]),
+        ("build", "smoothing_sigma", float("inf")),
         ("evaluate", "aupro_limit", 0),
         ("gate", "image_auroc_at_least", 90),
         ("versioning", "commit", "perhaps"),
         ("schedule", "minimum_new_images", 0),
         ("", "categories", ["no/such"]),
         ("", "categories", "bottle"),
+        ("", "categories", ["bottle", "cable", "bottle"]),
+        ("schedule", "time_zone", "Mars/Olympus"),
+        ("schedule", "time_zone", "Europe"),
+        ("schedule", "time_zone", "../UTC"),
+        ("schedule", "time_zone", ""),
         ("", "gate", None),
     ],
 )
@@ -91,6 +113,45 @@ def test_a_value_of_the_wrong_type_or_out_of_range_names_its_key(
     assert (f"{block}.{key}" if block else key) in error.what
     assert error.expected
     assert key in error.remedy
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "every night",
+        "0 2 * *",
+        "0 2 * * * *",
+        "60 * * * *",
+        "* 24 * * *",
+        "* * 0 * *",
+        "* * * 13 *",
+        "* * * * 8",
+        "* * * mon *",
+        "*/0 * * * *",
+        "1- * * * *",
+        "1,,2 * * * *",
+        "-1 * * * *",
+        "\u0664 * * * *",
+    ],
+)
+def test_a_schedule_that_is_no_cron_expression_is_refused(write: Write, value: str) -> None:
+    error = refusal(write("schedule", "retrain", value))
+    assert "schedule.retrain" in error.what
+    assert "Value error" not in error.expected
+
+
+@pytest.mark.parametrize(
+    "value", ["*/15 * * * *", "0 0,12 1-5 */2 mon-fri", "5/10 22-2 * JAN 7", " 0  2 * * sat-mon ", "0 6-18/4 * * *"]
+)
+def test_cron_expressions_are_taken_as_they_are(write: Write, value: str) -> None:
+    assert load_params(write("schedule", "retrain", value)).schedule.retrain == value
+
+
+def test_time_zones_and_every_mode_of_an_image_are_taken(write: Write) -> None:
+    assert load_params(write("schedule", "time_zone", "Europe/Berlin")).schedule.time_zone == "Europe/Berlin"
+    modes = ("1", "L", "P", "RGB", "RGBA")
+    assert load_params(write("validate", "modes", list(modes))).validate_.modes == modes
 
 
 @pytest.mark.parametrize("value", [0, 2, 4])

@@ -91,6 +91,14 @@ def test_a_folder_with_a_project_in_it_keeps_what_it_has(tmp_path: Path) -> None
     assert _git(workspace, "status", "--porcelain") == "?? notes\n"
 
 
+@pytest.mark.parametrize("name", ["what?", "50%20", "what?/below"])
+def test_a_path_that_no_database_address_can_carry_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(Refused, match=r"got a path with [?%], expected a path without \? and %") as caught:
+        workspaces.init(tmp_path / name)
+    assert str(tmp_path / name) in caught.value.what
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_is_no_workspace(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Refused, match="got a file, expected a folder"):
@@ -139,6 +147,47 @@ def test_a_category_is_copied_tracked_listed_and_committed(workspace: Workspace,
 
 def _below(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_images_in_deeper_folders_are_taken_too(workspace: Workspace, source: Path) -> None:
+    deeper = {"train/good/monday/early/4.png", "test/good/line_2/5.png", "test/crack/line_2/6.png"}
+    deeper.add("ground_truth/crack/line_2/6_mask.tif")
+    for name in deeper:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(name)
+    added = workspaces.add(workspace, "bottle", source)
+    assert (added.normals, added.evaluation_images, added.masks) == (3, 4, 2)
+    root = workspace.category("bottle")
+    assert deeper <= {path.relative_to(root).as_posix() for path in _below(root)}
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "words"),
+    [
+        ("test/loose.png", None, "loose.png has no label"),
+        ("ground_truth/crack/4_mask.png", None, "4_mask.png is the mask of no defective image"),
+        ("test/crack/4.png", None, "4.png has no mask"),
+        ("train/good/gone.png", "nowhere", "gone.png leads nowhere"),
+        ("train/good/more", "test/good", "more cannot be taken: got a link to a folder"),
+    ],
+)
+def test_a_source_with_something_that_would_be_left_out_is_refused(
+    workspace: Workspace, source: Path, name: str, target: str | None, words: str
+) -> None:
+    (source / name).symlink_to(source / target) if target else (source / name).write_text(name)
+    with pytest.raises(Refused, match=words):
+        workspaces.add(workspace, "bottle", source)
+    assert not workspace.category("bottle").exists()
+    assert load_params(workspace.params).categories == ()
+
+
+def test_a_category_of_one_workspace_is_a_source_for_another(
+    workspace: Workspace, source: Path, tmp_path: Path
+) -> None:
+    shutil.rmtree(source / "ground_truth")
+    workspaces.add(workspace, "bottle", source)
+    other = workspaces.init(tmp_path / "other")
+    assert workspaces.add(other, "bottle", workspace.category("bottle")).masks == 0
 
 
 def test_adding_changes_one_line_of_params(workspace: Workspace, source: Path) -> None:

@@ -160,7 +160,7 @@ def _check(rule: _Rule, result: Any, rows: int) -> Check:
     if not result.result:  # an exception inside an expectation is kept aside, and there is no result
         raise Fault(
             f"the check {rule.name!r} could not be evaluated",
-            got=str(result.exception_info),
+            got=_reason(result.exception_info),
             expected="an answer from Great Expectations",
             remedy="install the pinned version of great-expectations",
         )
@@ -170,6 +170,14 @@ def _check(rule: _Rule, result: Any, rows: int) -> Check:
     offending = tuple(str(entry["path"]) for entry in unexpected)
     found = tuple(_found(rule, entry) for entry in unexpected)
     return Check(rule.name, result.success, rule.expected, f"{len(offending)} of {rows} images", offending, found)
+
+
+def _reason(information: dict[str, Any]) -> str:
+    """Return the first line of what was raised: an expectation keeps one exception, or one a metric by its name."""
+    kept = [information] if "exception_message" in information else list(information.values())
+    messages = [str(one["exception_message"]) for one in kept if isinstance(one, dict) and one.get("exception_message")]
+    lines = messages[0].strip().splitlines() if messages else []
+    return lines[0][:300] if lines else "no reason"
 
 
 def _found(rule: _Rule, entry: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 import io
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,9 @@ import patchcore
 from patchcore.adapters.versioning import Versioning
 from patchcore.errors import Refused
 from patchcore.files import new_folder, sha256_of, write_bytes
+from patchcore.images import list_images
 from patchcore.layout import Workspace, find_workspace, pointer_of
+from patchcore.manifest import NOTE, pair_masks
 from patchcore.params import CategoryName, Params, load_params
 from patchcore.progress import progress
 
@@ -47,9 +48,11 @@ def init(folder: Path) -> Workspace:
         folder: The folder; it is made if it does not exist.
 
     Raises:
-        Refused: a file stands where the folder, or its link to the code, should be.
+        Refused: a file stands where the folder, or its link to the code, should be; or the folder's path has a
+            sign in it that the addresses of databases cannot carry.
         Fault: git is missing or fails.
     """
+    _require_plain_path(folder.resolve())
     if folder.exists() and not folder.is_dir():
         raise Refused(f"no workspace at {folder}", got="a file", expected="a folder", remedy="name another folder")
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,8 +98,9 @@ def ensure_code_link(workspace: Workspace) -> None:
 def add(workspace: Workspace, category: str, source: Path) -> Added:
     """Take a folder in MVTec layout as a new category: copied, DVC-added, in params.yaml, committed.
 
-    The layout is train/good/*, test/good/*, test/<defect>/* and, optionally, ground_truth/<defect>/<stem>_mask.png. The
-    source is only read. After a crash the same call completes what was begun.
+    The layout is train/good/*, test/good/*, test/<defect>/* and, optionally, ground_truth/<defect>/<stem>_mask.png;
+    folders in those are taken with all that is in them. The source is only read. After a crash the same call completes
+    what was begun.
 
     Args:
         workspace: The workspace.
@@ -104,7 +108,8 @@ def add(workspace: Workspace, category: str, source: Path) -> Added:
         source: The folder to copy.
 
     Raises:
-        Refused: the name is not a category name, the category exists, or the source is no such folder.
+        Refused: the name is not a category name, the category exists, or the source is no such folder: see
+            `patchcore.manifest.pair_masks` for what is asked of labels and masks.
     """
     _require_name(category)
     params = load_params(workspace.params)
@@ -124,6 +129,17 @@ def add(workspace: Workspace, category: str, source: Path) -> Added:
         message = f"Add category {category}: {counts['train']} normal and {counts['test']} evaluation images"
         commit = versioning.commit([workspace.params, ignore_file, *tracked], message)
     return Added(category, counts["train"], counts["test"], counts["ground_truth"], commit)
+
+
+def _require_plain_path(folder: Path) -> None:
+    # MLflow and Prefect pass the paths of their databases around in URLs, and decode them more than once.
+    if found := sorted({sign for sign in str(folder) if sign in "?%"}):
+        raise Refused(
+            f"no workspace at {folder}",
+            got=f"a path with {' and '.join(found)}",
+            expected="a path without ? and %, which database addresses cannot carry",
+            remedy="name another folder",
+        )
 
 
 def _template(name: str) -> bytes:
@@ -220,26 +236,24 @@ def _mvtec_files(source: Path) -> list[Path]:
     """Return the files to copy, relative to the source, sorted.
 
     Raises:
-        Refused: the source is missing, or has no normal or no evaluation images.
+        Refused: the source is missing, has no normal or no evaluation images, or its masks do not fit; or a link
+            in it leads nowhere.
     """
     if not source.is_dir():
         got = "a file" if source.exists() else "nothing"
         raise Refused(f"no folder {source}", got=got, expected="a folder in MVTec layout", remedy="check the path")
-    patterns = ("train/good/*", "test/*/*", "ground_truth/*/*")
-    found = {pattern: sorted(_visible_files(source, pattern)) for pattern in patterns}
-    for pattern, name in (("train/good/*", "train/good"), ("test/*/*", "test")):
-        if not found[pattern]:
+    normals = list_images(source / "train" / "good")
+    pairs = pair_masks(source / "test", source / "ground_truth")
+    for images, name in ((normals, "train/good"), (pairs, "test")):
+        if not images:
             got = "an empty folder" if (source / name).is_dir() else "no such folder"
             expected = "images in train/good, test/good and test/<defect>"
             raise Refused(f"no images in {source / name}", got=got, expected=expected, remedy="put them there")
-    return [file for files in found.values() for file in files]
-
-
-def _visible_files(source: Path, pattern: str) -> Iterator[Path]:
-    for file in source.glob(pattern):
-        relative = file.relative_to(source)
-        if file.is_file() and not any(part.startswith(".") for part in relative.parts):
-            yield relative
+    files = [*normals, *pairs, *sorted({mask for mask in pairs.values() if mask})]
+    for file in files:
+        if not file.exists():
+            raise Refused(f"{file} leads nowhere", got="a broken link", expected="a file", remedy="mend or remove it")
+    return [file.relative_to(source) for file in files]
 
 
 def _copy(files: list[Path], source: Path, target: Path) -> None:
@@ -260,9 +274,9 @@ def _copy(files: list[Path], source: Path, target: Path) -> None:
             shutil.copyfile(source / file, folder / file)
             advance(done)
         if not (folder / "ground_truth").exists():  # DVC does not keep empty folders
-            write_bytes(folder / "ground_truth" / "README.txt", _NO_MASKS.encode())
+            write_bytes(folder / "ground_truth" / NOTE, _NO_MASKS.encode())
 
 
 def _content(folder: Path) -> dict[Path, str]:
-    files = (file for pattern in ("train/*/*", "test/*/*", "ground_truth/*/*") for file in folder.glob(pattern))
-    return {file.relative_to(folder): sha256_of(file) for file in files}
+    files = (file for part in ("train", "test", "ground_truth") for file in list_images(folder / part))
+    return {file.relative_to(folder): sha256_of(file) for file in files if file.name != NOTE}
