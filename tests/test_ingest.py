@@ -13,7 +13,7 @@ from patchcore.adapters.expectations import Validation
 from patchcore.errors import Refused
 from patchcore.files import sha256_of
 from patchcore.layout import Workspace
-from patchcore.lifecycle import ingest as intake
+from patchcore.lifecycle import ingest_rules
 from patchcore.lifecycle.ingest import IngestResult, Known, Rejected, Taken, ingest
 from patchcore.manifest import scan
 from patchcore.params import Params, ValidateParams, load_params
@@ -346,7 +346,7 @@ def test_a_file_that_changes_after_it_was_examined_waits(
         path.write_bytes(b"other bytes")
         return validation
 
-    monkeypatch.setattr(intake, "judge", judge_while_it_changes)
+    monkeypatch.setattr(ingest_rules, "judge", judge_while_it_changes)
     result = ingest(workspace, "part", drop, params)
     assert result.waiting == ["drop/part/new.png"]
     assert [each.source for each in result.taken] == ["drop/part/other.png"]

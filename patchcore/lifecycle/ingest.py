@@ -8,7 +8,6 @@ to quarantine is renamed, not copied: a writer who goes on after all goes on the
 
 import errno
 import hashlib
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,17 +15,16 @@ from pathlib import Path
 
 from patchcore import files
 from patchcore.errors import Fault, Refused
-from patchcore.images import ImageFacts, describe_all, list_images
+from patchcore.images import describe_all, list_images
 from patchcore.layout import Workspace
-from patchcore.manifest import GOOD, scan
-from patchcore.params import Params, ValidateParams
+from patchcore.lifecycle.ingest_rules import LONGEST_NAME, Candidate, readable, reasons_against
+from patchcore.manifest import scan
+from patchcore.params import Params
 from patchcore.progress import progress
-from patchcore.steps.validate import Subject, examine, judge
+from patchcore.steps.validate import Subject, examine
 
 _CLAIM, _STAGED = ".patchcore-taking", ".patchcore-staged"  # nobody else ends a name so
 _YOUNG, _PAUSE = 2.0, 1.0  # seconds: since its last change a file may be half-written; between two looks at it
-_LONGEST_NAME = 150  # bytes: file systems allow 255, and the names of claims, copies and notes are longer
-_BETWEEN_IMAGES = frozenset({"exact duplicates", "overlap", "near duplicates"})
 
 
 @dataclass(frozen=True)
@@ -66,13 +64,6 @@ class IngestResult:
     waiting: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    file: Path
-    source: str  # what the file is called in results
-    facts: ImageFacts
-
-
 def ingest(workspace: Workspace, category: str, folder: Path, params: Params) -> IngestResult:
     """Take the good images of a folder into a category's normals, and quarantine the others.
 
@@ -99,7 +90,7 @@ def ingest(workspace: Workspace, category: str, folder: Path, params: Params) ->
         if not found and not intake.moves:
             raise _nothing_in(folder)
         if candidates := intake.news(intake.settled(found)):
-            reasons = _reasons(intake.present(), candidates, params.validate_)
+            reasons = reasons_against(intake.present(), candidates, params.validate_)
             for candidate in candidates:
                 reason = reasons.get(candidate.source)
                 intake.reject(candidate, reason) if reason else intake.take(candidate)
@@ -154,7 +145,7 @@ class _Intake:
         with progress("ingest: reading the data set", len(manifest.normals + manifest.evaluation) + masks) as advance:
             return examine(self.workspace, manifest, advance)
 
-    def news(self, found: Sequence[Path]) -> list[_Candidate]:
+    def news(self, found: Sequence[Path]) -> list[Candidate]:
         """Read the files that came; those that an earlier run took are set aside as known."""
         with progress("ingest: reading new images", len(found)) as advance:
             described = describe_all(found, advance)
@@ -164,10 +155,10 @@ class _Intake:
             if place.exists() and not self.moves:
                 self.result.known.append(Known(self._text(file), self.workspace.relative(place), facts.sha256))
             else:
-                candidates.append(_Candidate(file, self._text(file), facts))
+                candidates.append(Candidate(file, self._text(file), facts))
         return candidates
 
-    def take(self, candidate: _Candidate) -> None:
+    def take(self, candidate: Candidate) -> None:
         """Put a good image among the normals."""
         file = candidate.file
         if self.moves:
@@ -181,12 +172,12 @@ class _Intake:
             file.unlink()
         self.result.taken.append(Taken(candidate.source, self.workspace.relative(place), candidate.facts.sha256))
 
-    def reject(self, candidate: _Candidate, reason: str) -> None:
+    def reject(self, candidate: Candidate, reason: str) -> None:
         """Put any other file into quarantine, the reason beside it."""
         if (content := self._examined(candidate.file, candidate)) is None:
             return
         sha256 = candidate.facts.sha256
-        name = _readable(candidate.file.name).encode()[-_LONGEST_NAME:].decode(errors="ignore")
+        name = readable(candidate.file.name).encode()[-LONGEST_NAME:].decode(errors="ignore")
         place = _place(self.quarantine, f"{sha256[:12]}-{name}", sha256)
         note = place.with_name(f"{place.name}.reason.json")
         if not note.exists():  # the first reason stands: of a copy brought again, later ones say less
@@ -197,7 +188,7 @@ class _Intake:
                 candidate.file.unlink()
         self.result.rejected.append(Rejected(candidate.source, self.workspace.relative(place), reason))
 
-    def _examined(self, file: Path, candidate: _Candidate) -> bytes | None:
+    def _examined(self, file: Path, candidate: Candidate) -> bytes | None:
         """Return the bytes that were examined; None, and the file waits, where it holds others by now."""
         content = file.read_bytes()
         if hashlib.sha256(content).hexdigest() == candidate.facts.sha256:
@@ -209,35 +200,7 @@ class _Intake:
 
     def _text(self, file: Path) -> str:
         root = self.workspace.root.resolve()
-        return _readable((file.relative_to(root) if file.is_relative_to(root) else file).as_posix())
-
-
-def _reasons(present: Sequence[Subject], candidates: Sequence[_Candidate], params: ValidateParams) -> dict[str, str]:
-    """Return why candidates are rejected, by their source.
-
-    First come names and the checks of an image alone: a bad image must not be the twin that costs a good one.
-    """
-    reasons = {each.source: why for each in candidates if (why := _why_not_named(each.file.name))}
-    named = [each for each in candidates if each.source not in reasons]
-    subjects = [Subject(each.source, "candidate", GOOD, each.facts) for each in named]
-    while subjects:
-        failures = _first_failures([*present, *subjects], params)
-        bad = [subject.path for subject in subjects if subject.path in failures]
-        alone = [path for path in bad if failures[path][0] not in _BETWEEN_IMAGES]
-        reasons |= {path: failures[path][1] for path in alone or bad}
-        if not alone:
-            break
-        subjects = [subject for subject in subjects if subject.path not in alone]
-    return reasons
-
-
-def _first_failures(subjects: Sequence[Subject], params: ValidateParams) -> dict[str, tuple[str, str]]:
-    """Return the first check that each bad image fails, and the reason; checks of an image alone come first."""
-    failures: dict[str, tuple[str, str]] = {}
-    for check in judge(subjects, params).checks:
-        for path, found in zip(check.offending, check.found, strict=True):
-            failures.setdefault(path, (check.name, f"{check.name}: got {found}, expected {check.expected}"))
-    return failures
+        return readable((file.relative_to(root) if file.is_relative_to(root) else file).as_posix())
 
 
 def _place(folder: Path, name: str, sha256: str) -> Path:
@@ -245,17 +208,6 @@ def _place(folder: Path, name: str, sha256: str) -> Path:
     plain = folder / name
     places = (plain, *(plain.with_name(f"{plain.stem}-{sha256[:digits]}{plain.suffix}") for digits in (8, 64)))
     return next(place for place in places if not place.exists() or files.sha256_of(place) == sha256)
-
-
-def _why_not_named(name: str) -> str | None:
-    if (size := len(os.fsencode(name))) > _LONGEST_NAME:
-        return f"name: got {size} bytes, expected at most {_LONGEST_NAME}"
-    return None if _readable(name) == name else "name: got bytes that are not UTF-8, expected a name in UTF-8"
-
-
-def _readable(name: str) -> str:
-    r"""Return a name as text that can be written down: a byte that is not UTF-8 becomes ``\xff``."""
-    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _look(file: Path) -> tuple[int, int]:
