@@ -52,7 +52,7 @@ class Flag(TypeDecorator[bool]):
 
 
 def _exact_real() -> Any:
-    return Double().with_variant(REAL(), "sqlite")  # 8 bytes on either database: a score comes back bit by bit
+    return Double().with_variant(REAL(), "sqlite")  # 8 bytes: a score comes back bit by bit
 
 
 def _id() -> Column[int]:

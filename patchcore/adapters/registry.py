@@ -1,4 +1,4 @@
-"""The registry of bank versions: the only library module that talks to MLflow.
+"""The registry of bank versions. This module and its parts, registry_*.py, alone know MLflow.
 
 A category is an experiment and a registered model of the same name. A bank version is a run (what was built, from what,
 how good it is) and a version of the registered model (what can be scored with), with the same tags. The alias
