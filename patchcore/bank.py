@@ -21,14 +21,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from patchcore import calibration, scoring
 from patchcore.errors import Refused
-from patchcore.extractor import Extractor, ExtractorConfig, extractor_of
+from patchcore.extractor import Extractor, ExtractorConfig, Runtime, extractor_of
 from patchcore.files import canonical_json, new_folder, read_json, sha256_of
 from patchcore.images import to_square
 from patchcore.index import NearestNeighbours
 from patchcore.parallel import in_order
 from patchcore.scoring import Scores
 
-FORMAT = 1
+FORMAT = 2
+_READ = (1, 2)
 CONFIG, ARRAYS, IMAGES = "bank.json", "arrays.safetensors", "images.json"
 
 
@@ -45,7 +46,11 @@ class DatasetConfig(_Block):
 
 
 class CoresetConfig(_Block):
-    """How the rows were chosen, and how well they cover: every patch lies within ``radius`` of a row."""
+    """How the rows were chosen, and the certificate of their cover: every patch lies within ``radius`` of a row.
+
+    The images came in ``arrivals`` groups: the rows were selected from the first, ``rows_added`` of them from later
+    ones, and ``rows_merged`` were given up again to stay within the budget.
+    """
 
     ratio: float
     rows: int
@@ -53,6 +58,9 @@ class CoresetConfig(_Block):
     radius: float
     projection_dimension: int | None
     seed: int
+    arrivals: int
+    rows_added: int
+    rows_merged: int
 
 
 class ScoringConfig(_Block):
@@ -70,10 +78,22 @@ class ThresholdConfig(_Block):
     guaranteed_rate: float
 
 
+class ParityConfig(_Block):
+    """How far another runtime than the bank's own was from it on real images, and whether it may score instead."""
+
+    runtime: Runtime
+    runtime_version: str
+    images: int
+    feature_error: float
+    score_error: float
+    flips: int
+    passed: bool
+
+
 class BankConfig(_Block):
     """The whole of bank.json."""
 
-    format: Literal[1]
+    format: Literal[1, 2]
     library: str
     category: str
     dataset: DatasetConfig
@@ -81,6 +101,7 @@ class BankConfig(_Block):
     coreset: CoresetConfig
     scoring: ScoringConfig
     threshold: ThresholdConfig
+    parity: ParityConfig | None
     files: dict[str, str]
     checksum: str  # of all the other fields: sha256 of their canonical JSON
 
@@ -211,18 +232,26 @@ def _read_config(folder: Path) -> BankConfig:
         canonical = canonical_json(raw)
     except (OSError, ValueError) as error:
         raise _damaged(path, str(error), "a bank's description") from error
-    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+    if not isinstance(raw, dict) or raw.get("format") not in _READ:
         got = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
-        raise _damaged(path, f"format {got}", f"format {FORMAT}")
+        raise _damaged(path, f"format {got}", f"format {' or '.join(map(str, _READ))}")
     # The bytes are compared too: the bank's identity is computed from them, not from the values.
     if raw.get("checksum") != _checksum(raw) or content != canonical:
         raise _damaged(path, f"checksum {raw.get('checksum')}", f"canonical JSON of checksum {_checksum(raw)}")
     try:
-        return BankConfig.model_validate(raw)
+        return BankConfig.model_validate(_as_latest(raw))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         raise _damaged(path, f"{field}: {first['msg']}", "every field of its format") from error
+
+
+def _as_latest(raw: dict[str, Any]) -> dict[str, Any]:
+    """Fill in what format 1 did not have: its banks are one selection, and no other runtime was compared."""
+    if raw["format"] != 1 or not isinstance(raw.get("coreset"), dict):
+        return raw
+    coreset = {"arrivals": 1, "rows_added": 0, "rows_merged": 0, **raw["coreset"]}
+    return {"parity": None, **raw, "coreset": coreset}
 
 
 def _checksum(fields: Mapping[str, Any]) -> str:

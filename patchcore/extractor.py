@@ -15,6 +15,10 @@ from patchcore.params import ExtractParams
 from patchcore.weights import Weights, find_weights, keep_weights, load_state, weights_of
 
 
+Runtime = Literal["torch", "openvino"]
+Precision = Literal["float32", "bfloat16"]
+
+
 class ExtractorConfig(BaseModel):
     """What two extractors must share for their features to be comparable, as a bank keeps it."""
 
@@ -26,9 +30,9 @@ class ExtractorConfig(BaseModel):
     image_size: int
     pool: int
     batch_size: int
-    runtime: Literal["torch"]
+    runtime: Runtime
     runtime_version: str
-    precision: Literal["float32"]
+    precision: Precision
 
 
 class Extractor:

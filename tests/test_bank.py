@@ -126,7 +126,7 @@ def test_the_bytes_are_those_of_docs_bank_format(built: Path) -> None:
         start, stop = header[name]["data_offsets"]
         assert content[8 + length + start : 8 + length + stop] == array.astype(array.dtype.newbyteorder("<")).tobytes()
     raw = read_json(built / CONFIG)
-    assert raw["format"] == 1
+    assert raw["format"] == 2
     assert raw["files"] == {name: sha256_of(built / name) for name in (ARRAYS, IMAGES)}
     checksum = raw.pop("checksum")
     assert checksum == hashlib.sha256(canonical_json(raw)).hexdigest()
@@ -169,11 +169,11 @@ def test_a_truncated_file_is_refused(copy: Path) -> None:
         (copy / name).write_bytes(content)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "1", None])
 def test_an_unknown_format_is_refused(copy: Path, version: object) -> None:
     rewrite(copy, lambda raw: raw.update(format=version))
     error = refusal(copy, CONFIG)
-    assert (error.got, error.expected) == (f"format {version}", "format 1")
+    assert (error.got, error.expected) == (f"format {version}", "format 1 or 2")
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ def run(workspace: Workspace, category: str, params: Params) -> None:
         "library": patchcore.__version__,
         "category": category,
         "extractor": extractor.config,
+        "parity": None,
         "scoring": {"neighbours": params.build.neighbours, "smoothing_sigma": params.build.smoothing_sigma},
     }
     save(workspace.bank(category), arrays, [vars(entry) for entry in remembered], {**measured, **described})
@@ -110,6 +111,9 @@ def _covering(chosen: coreset.Coreset, patches: int, params: BuildParams) -> dic
         "radius": float(chosen.radii[-1]),
         "projection_dimension": params.projection_dimension,
         "seed": params.seed,
+        "arrivals": 1,
+        "rows_added": 0,
+        "rows_merged": 0,
     }
 
 
