@@ -3,6 +3,7 @@
 Letters: Q queries, M bank rows, D features, k neighbours.
 """
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,29 +11,31 @@ from numpy.typing import NDArray
 
 
 class NearestNeighbours:
-    """A flat faiss index over the rows of a bank, rebuilt from the array whenever a bank is loaded.
+    """A search over the rows of a bank, rebuilt from the array whenever a bank is loaded.
 
-    faiss finds the neighbours; the distances that come back are computed directly from the differences, because the
-    product |q|^2 + |m|^2 - 2 q m leaves a rounding error where the answer is small: a row of the bank against itself
-    is at distance 0 here, exactly.
+    The nearest row is found by lower bounds, several by a flat faiss index. The distances that come back are computed
+    directly from the differences, because the product |q|^2 + |m|^2 - 2 q m leaves a rounding error where the answer is
+    small: a row of the bank against itself is at distance 0 here, exactly.
     """
 
     def __init__(self, rows: NDArray[np.float32]) -> None:
         """Take the rows, float32 (M, D).
 
         Raises:
-            ValueError: the shape or the type has no meaning.
+            ValueError: the shape or the type has no meaning, or a row is not finite.
         """
-        import faiss
+        from patchcore.lower_bounds import Axes, Cells
 
         if rows.ndim != 2 or 0 in rows.shape or rows.dtype != np.float32:
             raise ValueError(f"rows: got {rows.dtype} {rows.shape}, expected float32 (M, D), none of them 0")
         self._rows = np.ascontiguousarray(rows)
-        self._index: Any = faiss.IndexFlatL2(rows.shape[1])
-        self._index.add(self._rows)
+        self._cells = Cells(self._rows, Axes.fit(self._rows))
 
     def search(self, queries: NDArray[np.float32], k: int = 1) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Find the k nearest rows of each query.
+
+        What is found for a query depends on it and on the rows alone. For k = 1 the search runs on the calling thread
+        without Python's lock: batches go side by side in threads.
 
         Args:
             queries: float32 (Q, D).
@@ -50,7 +53,24 @@ class NearestNeighbours:
             raise ValueError(f"queries: got {queries.dtype} {queries.shape}, expected float32 (Q, {width})")
         if not 1 <= k <= count:
             raise ValueError(f"k: got {k}, expected 1 to {count}, the number of bank rows")
-        _, found = self._index.search(np.ascontiguousarray(queries), k)  # (Q, k)
+        return self._nearest(queries) if k == 1 else self._several(queries, k)
+
+    def _nearest(self, queries: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        squared = np.full(len(queries), np.inf, dtype=np.float32)
+        found = np.full(len(queries), -1, dtype=np.int64)
+        self._cells.lower(queries, squared, found)
+        return np.sqrt(squared)[:, None], found[:, None]
+
+    @cached_property
+    def _flat(self) -> Any:
+        import faiss
+
+        index = faiss.IndexFlatL2(self._rows.shape[1])
+        index.add(self._rows)
+        return index
+
+    def _several(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        _, found = self._flat.search(np.ascontiguousarray(queries), k)  # (Q, k)
         if (found < 0).any():  # faiss's way to say that a distance is not a number
             raise ValueError("queries: got a value that is not finite, expected finite features")
         squared = np.empty(found.shape, dtype=np.float32)

@@ -2,8 +2,9 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -29,3 +30,16 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Gener
         finally:
             for future in begun:
                 future.cancel()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Let matrix products run on the thread that asks for them, for work that is side by side already.
+
+    BLAS would share each product among threads of its own, more than there are cores, which wait for one another:
+    measured on two busy cores, 8 anomaly maps took 18 to 35 ms so, and 2 ms with one thread each.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        yield

@@ -5,6 +5,7 @@ Letters: B images, h w grid of patches, H W pixels, D features, k neighbours.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,19 +103,36 @@ def reweight(
 def anomaly_maps(maps: NDArray[np.float32], size: int, *, sigma: float) -> NDArray[np.float32]:
     """Upsample patch scores to the image and smooth them (PatchCore, section 3.3: bilinear, Gaussian of sigma 4).
 
+    Both are linear, and work on rows and columns apart: together they are one matrix on either side of a map.
+
     Args:
         maps: float32 (B, h, w).
         size: side of the square image in pixels.
-        sigma: of the Gaussian, in pixels of that image; 0 leaves the maps as they are.
+        sigma: of the Gaussian, in pixels of that image; 0 leaves the upsampled maps as they are.
 
     Returns:
         float32 (B, size, size).
     """
-    import torch
-    from scipy.ndimage import gaussian_filter
+    down, across = (_smooth_upsampling(side, size, sigma) for side in maps.shape[1:])
+    return np.asarray(down @ maps @ across.T)
 
-    grid = torch.from_numpy(maps)[:, None]  # (B, 1, h, w)
-    large = torch.nn.functional.interpolate(grid, size=(size, size), mode="bilinear", align_corners=False)[:, 0]
-    if sigma == 0:
-        return np.asarray(large.numpy())
-    return np.asarray(gaussian_filter(large.numpy(), sigma=(0, sigma, sigma)), dtype=np.float32)
+
+@lru_cache(maxsize=8)
+def _smooth_upsampling(side: int, size: int, sigma: float) -> NDArray[np.float32]:
+    """Return what turns ``side`` patch scores into ``size`` smooth pixels, float32 (size, side); its rows sum to 1.
+
+    A pixel's centre lies between the centres of two patches, whose scores it mixes; beyond the outermost centre it
+    takes that patch's score (torch's `interpolate` with `align_corners=False`). The Gaussian ends at 4 sigma, and sees
+    the image mirrored at its edge (scipy's `gaussian_filter`).
+    """
+    place = np.clip((np.arange(size) + 0.5) * side / size - 0.5, 0, side - 1)  # (size,), counted in patches
+    weights = np.maximum(1 - np.abs(place[:, None] - np.arange(side)), 0)  # (size, side), float64
+    if sigma > 0:
+        radius = int(4 * sigma + 0.5)
+        gaussian = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+        mirrored = np.pad(weights, ((radius, radius), (0, 0)), mode="symmetric")
+        moved = np.stack(
+            [mirrored[start : start + size] for start in range(2 * radius + 1)]
+        )  # (2 radius + 1, size, side)
+        weights = np.tensordot(gaussian / gaussian.sum(), moved, axes=1)
+    return np.asarray(weights, dtype=np.float32)

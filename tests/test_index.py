@@ -51,9 +51,26 @@ def test_a_row_of_the_bank_is_at_distance_0_exactly(scale: float) -> None:
 
 def test_a_query_alone_gets_what_it_gets_among_others() -> None:
     bank, asked = cloud(200, 152, 0), cloud(100, 152, 1)
-    together, _ = NearestNeighbours(bank).search(asked)
-    alone = np.concatenate([NearestNeighbours(bank).search(asked[row : row + 1])[0] for row in range(100)])
-    np.testing.assert_array_equal(together, alone)
+    index = NearestNeighbours(bank)
+    together = index.search(asked)
+    alone = [index.search(asked[row : row + 1]) for row in range(100)]
+    np.testing.assert_array_equal(np.concatenate([distances for distances, _ in alone]), together[0])
+    np.testing.assert_array_equal(np.concatenate([found for _, found in alone]), together[1])
+
+
+def test_one_neighbour_is_the_first_of_several() -> None:
+    bank, asked = cloud(700, 152, 0), cloud(100, 152, 1)
+    index = NearestNeighbours(bank)
+    one, several = index.search(asked), index.search(asked, 4)
+    np.testing.assert_allclose(one[0], several[0][:, :1], rtol=1e-6)
+    np.testing.assert_array_equal(one[1], several[1][:, :1])
+
+
+def test_queries_need_not_stand_side_by_side_in_memory() -> None:
+    index, asked = NearestNeighbours(cloud(90, 20, 0)), cloud(60, 20, 1)
+    (distances, found), backwards = index.search(asked), index.search(asked[::-1])
+    np.testing.assert_array_equal(backwards[0][::-1], distances)
+    np.testing.assert_array_equal(backwards[1][::-1], found)
 
 
 @pytest.mark.parametrize("rows", [cloud(3, 2, 0)[0], cloud(3, 2, 0).astype(np.float64), cloud(3, 2, 0)[:0]])

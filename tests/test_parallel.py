@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from patchcore.parallel import in_order
+from patchcore.parallel import in_order, one_blas_thread
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -46,3 +46,17 @@ def test_an_error_is_raised_where_its_result_would_come() -> None:
 
 def test_nothing_in_nothing_out() -> None:
     assert list(in_order(str, [])) == []
+
+
+def test_blas_has_one_thread_inside_and_as_many_as_before_after() -> None:
+    import numpy as np
+    from threadpoolctl import threadpool_info
+
+    def threads() -> list[int]:
+        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+    np.zeros((2, 2)) @ np.zeros((2, 2))  # loads BLAS
+    before = threads()
+    with one_blas_thread():
+        assert set(threads()) == {1}
+    assert threads() == before

@@ -1,10 +1,14 @@
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from patchcore import coreset, scoring
 from patchcore.extractor import Extractor
@@ -127,6 +131,33 @@ def test_a_map_keeps_its_place_and_its_level() -> None:
     assert 0 < smooth[0].max() < large[0].max()
     assert smooth[0].sum() == pytest.approx(large[0].sum(), rel=1e-3)  # a Gaussian moves, it does not add
     np.testing.assert_allclose(smooth[1], 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [0.0, 1.5, 4.0, 30.0])
+@pytest.mark.parametrize(("height", "width", "size"), [(28, 28, 224), (14, 20, 96), (28, 7, 20), (1, 1, 50)])
+def test_a_map_is_upsampled_and_smoothed_as_torch_and_scipy_do(
+    height: int, width: int, size: int, sigma: float
+) -> None:
+    maps = np.random.default_rng(0).gamma(2, 10, (3, height, width)).astype(np.float32)
+    grid = torch.from_numpy(maps)[:, None].double()
+    large = torch.nn.functional.interpolate(grid, size=(size, size), mode="bilinear", align_corners=False)[:, 0]
+    expected = gaussian_filter(large.numpy(), sigma=(0, sigma, sigma)) if sigma else large.numpy()
+    found = scoring.anomaly_maps(maps, size, sigma=sigma)
+    assert found.dtype == np.float32
+    assert found.shape == (3, size, size)
+    np.testing.assert_allclose(found, expected, rtol=3e-6)
+    np.testing.assert_array_equal(scoring.anomaly_maps(maps[1:2], size, sigma=sigma)[0], found[1])
+
+
+def test_scoring_needs_no_torch() -> None:
+    program = (
+        "import sys, numpy as np; from patchcore import scoring; from patchcore.index import NearestNeighbours\n"
+        "rows = np.eye(9, dtype=np.float32); features = rows.reshape(1, 3, 3, 9)\n"
+        "scores = scoring.score(features, rows, NearestNeighbours(rows), neighbours=1)\n"
+        "scoring.anomaly_maps(scores.maps, 20, sigma=4.0); print({'torch', 'faiss'} & sys.modules.keys())"
+    )
+    run = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert run.stdout.strip() == "set()"
 
 
 @pytest.mark.parametrize("neighbours", [0, 31])
