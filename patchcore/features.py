@@ -1,28 +1,24 @@
-"""Locally aware patch features: mid-level layers of a pretrained network, pooled, upsampled, concatenated.
-
-Source: PatchCore (Roth et al., CVPR 2022), section 3.1, Eq. 2 and 3. The paper's code reshapes pooled vectors to a
-common width before it concatenates; here the channels of the layers are concatenated as they are, so that a feature
-keeps its place.
+"""Patch features of any number of images: batches of one size, one thread each, side by side.
 
 Letters: B images, S side of the square image, h w grid of patches, D features of a patch (all layers' channels).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchcore.parallel import in_order
+from patchcore.runtime import Runtime
 
 if TYPE_CHECKING:
     import torch
 
 
-REVISION = 1
-"""Of this code: to be raised when the same image and weights come to have other bytes."""
+REVISION = 2
+"""Of the code from pixels to features: to be raised when the same image and weights come to have other bytes."""
 
 
 @dataclass(frozen=True)
@@ -69,46 +65,20 @@ def create_network(backbone: str) -> "torch.nn.Module":
 
 
 class FeatureExtractor:
-    """A backbone up to the last of the layers asked for, with the pooling and concatenation of PatchCore.
+    """A network that is ready to run, for images of one size.
 
     An image has the same features, bit for bit, whatever stands beside it and however many cores there are. Kernels
     split their sums by the size of a batch and by the number of threads, and with them the last bits. So batches always
     have the same size, the last one filled up with zeros, and each is computed by one thread; batches run side by side.
     """
 
-    def __init__(
-        self,
-        backbone: str,
-        state: Mapping[str, "torch.Tensor"],
-        *,
-        layers: Sequence[str],
-        pool: int,
-        batch_size: int,
-    ) -> None:
-        """Take the architecture's name, its weights, and the names of its layers, shallow to deep.
-
-        Raises:
-            ValueError: the network has no such layer, or the weights do not fit.
-        """
-        import torch
-        from timm.models import create_feature_extractor
-
-        spec = BACKBONES[backbone]
-        network = create_network(backbone)
-        _check_layers(backbone, network, layers)
-        network.load_state_dict(dict(state))
-        # Traced, so that nothing after the last layer is computed.
-        graph: Any = create_feature_extractor(network.eval(), {layer: layer for layer in layers})
-        self._network = graph.eval().to(memory_format=torch.channels_last)
-        self._layers = tuple(layers)
-        self._pool = pool
-        self._batch_size = batch_size
-        # (3, 1, 1) each, on the scale of 8-bit pixels.
-        self._mean = torch.tensor(spec.mean)[:, None, None] * 255
-        self._deviation = torch.tensor(spec.deviation)[:, None, None] * 255
+    def __init__(self, runtime: Runtime, *, image_size: int, batch_size: int) -> None:
+        """Take the runtime, made for batches of this size and images of this side."""
+        self._runtime = runtime
+        self._batch = (batch_size, image_size, image_size, 3)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the patch features of images.
+        """Return the patch features of images. At most one batch is computed in the calling thread.
 
         Args:
             images: uint8 (B, S, S, 3), red, green, blue, from 0 to 255.
@@ -117,46 +87,22 @@ class FeatureExtractor:
             float32 (B, h, w, D), on the grid of the shallowest layer; contiguous.
 
         Raises:
-            ValueError: the shape or the type has no meaning.
+            ValueError: the shape or the type has no meaning, or S is not the side that the extractor is for.
         """
-        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or len(images) == 0:
-            raise ValueError(f"images: got {images.dtype} {images.shape}, expected uint8 (B, S, S, 3), B >= 1")
-        if len(images) <= self._batch_size:
+        size, *square = self._batch
+        if images.ndim != 4 or list(images.shape[1:]) != square or images.dtype != np.uint8 or len(images) == 0:
+            side = self._batch[1]
+            raise ValueError(
+                f"images: got {images.dtype} {images.shape}, expected uint8 (B, {side}, {side}, 3), B >= 1"
+            )
+        if len(images) <= size:
             return self._one_batch(images)
-        batches = (images[start : start + self._batch_size] for start in range(0, len(images), self._batch_size))
+        batches = (images[start : start + size] for start in range(0, len(images), size))
         return np.concatenate(list(in_order(self._one_batch, batches)))
 
     def _one_batch(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        import torch
-        from torch.nn.functional import avg_pool2d, interpolate
-
-        filled = np.zeros((self._batch_size, *images.shape[1:]), dtype=np.uint8)
+        if len(images) == self._batch[0]:
+            return self._runtime(np.ascontiguousarray(images))
+        filled = np.zeros(self._batch, dtype=np.uint8)
         filled[: len(images)] = images
-        with torch.inference_mode(), _one_thread():
-            pixels = torch.from_numpy(filled).permute(0, 3, 1, 2).float()  # (B, 3, S, S), channels last in memory
-            maps: dict[str, torch.Tensor] = self._network((pixels - self._mean) / self._deviation)
-            pooled = [avg_pool2d(maps[layer], self._pool, stride=1, padding=self._pool // 2) for layer in self._layers]
-            grid = max((layer.shape[2:] for layer in pooled), key=lambda shape: shape[0] * shape[1])  # (h, w)
-            same = [interpolate(layer, size=grid, mode="bilinear", align_corners=False) for layer in pooled]
-            patches = torch.cat(same, dim=1).permute(0, 2, 3, 1)  # (B, h, w, D)
-            return np.ascontiguousarray(patches[: len(images)].numpy())
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # of the calling thread alone
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _check_layers(backbone: str, network: "torch.nn.Module", layers: Sequence[str]) -> None:
-    known = [name for name, _ in network.named_modules() if name]
-    unknown = [layer for layer in layers if layer not in known]
-    if unknown:
-        short = ", ".join(name for name in known if name.count(".") <= 1)
-        raise ValueError(f"layers: got {', '.join(unknown)}, which {backbone} does not have, expected some of {short}")
+        return np.ascontiguousarray(self._runtime(filled)[: len(images)])

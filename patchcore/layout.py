@@ -55,6 +55,10 @@ class Workspace:
     def ground_truth(self, category: str) -> Path:
         return self.category(category) / "ground_truth"
 
+    def arrivals(self, category: str) -> Path:
+        """In which order the normal images came; see `patchcore.arrivals`."""
+        return self.category(category) / "arrivals.json"
+
     def pointers(self, category: str) -> list[Path]:
         folders = (self.normals(category), self.evaluation(category), self.ground_truth(category))
         return [pointer_of(folder) for folder in folders]
@@ -106,6 +110,23 @@ class Workspace:
     @property
     def feature_store(self) -> Path:
         return self.state / "features"
+
+    def covers(self, category: str) -> Path:
+        """The rows that earlier builds chose, each under what they were chosen from; see `patchcore.steps.covers`."""
+        return self.state / "covers" / category
+
+    def image_facts(self, category: str) -> Path:
+        """What is known of images that were described before; see `patchcore.steps.known_facts`."""
+        return self.state / "facts" / f"{category}.cache"
+
+    def feature_digests(self, category: str, fingerprint: str) -> Path:
+        """The digests of features that were read before; see `patchcore.steps.feature_digests`."""
+        return self.state / "digests" / category / f"{fingerprint[:16]}.cache"
+
+    @property
+    def runtime_cache(self) -> Path:
+        """Networks as they were converted for a runtime; PATCHCORE_CACHE names a folder for all workspaces."""
+        return Path(os.environ.get("PATCHCORE_CACHE") or self.state / "runtime")
 
     @property
     def weights(self) -> Path:

@@ -97,8 +97,10 @@ class ExtractParams(_Block):
     image_size: Annotated[int, Field(ge=32)]
     pool: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
-    runtime: Literal["torch"]
-    precision: Literal["float32"]
+    runtime: Literal["auto", "torch", "openvino"]
+    precision: Literal["float32", "bfloat16"]
+    parity_images: Annotated[int, Field(ge=0)]
+    store: Literal["float32", "float16"]
 
     @model_validator(mode="after")
     def _a_pool_has_a_middle(self) -> Self:
@@ -117,6 +119,8 @@ class BuildParams(_Block):
     """How patch features become a memory bank with a threshold."""
 
     coreset_ratio: Annotated[float, Field(gt=0.0, le=1.0)]
+    rows_at_most: Annotated[int, Field(ge=1)] | None
+    incremental: bool
     projection_dimension: Annotated[int, Field(ge=1)] | None
     held_out_share: OpenShare
     false_alarm_rate: OpenShare

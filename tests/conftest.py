@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,14 @@ for switch, value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }.items():
     os.environ[switch] = value
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Networks are converted once a session, and nothing is left in the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATCHCORE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 class Draw(Protocol):

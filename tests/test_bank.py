@@ -5,7 +5,8 @@ import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from patchcore import weights
 from patchcore.bank import ARRAYS, CONFIG, IMAGES, BankArrays, MemoryBank, save
 from patchcore.errors import Refused
 from patchcore.files import canonical_json, read_json, sha256_of
 from patchcore.images import load_rgb
 from patchcore.layout import Workspace
+from patchcore.weights import find_weights
 
 DATA = Path(__file__).resolve().parent / "data"
 Draw = Callable[..., NDArray[np.uint8]]
@@ -34,8 +37,10 @@ def copy(built: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(built, tmp_path / "bank"))
 
 
-def save_again(bank: MemoryBank, folder: Path, **changes: NDArray[Any]) -> str:
+def save_again(bank: MemoryBank, folder: Path, parity: object = "as it is", **changes: NDArray[Any]) -> str:
     description = bank.config.model_dump(mode="json", exclude={"format", "files", "checksum"})
+    if parity != "as it is":
+        description["parity"] = parity
     return save(folder, BankArrays(**{**vars(bank.arrays), **changes}), bank.images, description)
 
 
@@ -84,6 +89,79 @@ def test_company_and_order_change_no_score(built: Path, draw: Draw) -> None:
     together = bank.score(images).image
     np.testing.assert_array_equal(np.concatenate([bank.score([image]).image for image in images]), together)
     np.testing.assert_array_equal(bank.score(images[::-1]).image[::-1], together)
+
+
+def test_a_stream_gives_the_same_scores_batch_by_batch(built: Path, draw: Draw) -> None:
+    bank = MemoryBank.load(built)
+    images, taken = [draw(number) for number in range(30)], []
+
+    def stream() -> Iterator[NDArray[np.uint8]]:
+        for number, image in enumerate(images):
+            taken.append(number)
+            yield image
+
+    scores = bank.score_stream(stream())
+    first = next(scores)
+    size = bank.config.extractor.batch_size
+    # No more are read ahead than the cores are busy with: memory does not grow with the stream.
+    assert len(taken) <= 2 * size * (os.cpu_count() or 1) + size
+    batches = [first, *scores]
+    assert [len(batch.image) for batch in batches] == [size] * 7 + [2]
+    np.testing.assert_array_equal(np.concatenate([batch.image for batch in batches]), bank.score(images).image)
+
+
+def test_many_threads_may_use_a_bank_that_nobody_has_used_yet(built: Path, draw: Draw) -> None:
+    bank, images = MemoryBank.load(built), [draw(number) for number in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        scores = list(pool.map(lambda image: bank.score([image]).image[0], images))
+    np.testing.assert_array_equal(scores, MemoryBank.load(built).score(images).image)
+
+
+def test_with_a_kept_network_scoring_imports_neither_torch_nor_timm(built: Path, draw: Draw, tmp_path: Path) -> None:
+    bank = MemoryBank.load(built)
+    expected = bank.score([draw(0)]).image[0]  # the network is converted and kept by now
+    np.save(tmp_path / "image.npy", draw(0))
+    program = """
+import sys, numpy
+from pathlib import Path
+from patchcore.bank import MemoryBank
+bank = MemoryBank.load(Path(sys.argv[1]))
+scores = bank.score([numpy.load(sys.argv[2])])
+bank.anomaly_maps(scores), bank.p_values(scores.image), bank.anomalous(scores.image)
+print(float(scores.image[0]), *sorted({"torch", "timm", "torchvision"} & sys.modules.keys()))
+"""
+    command = [sys.executable, "-c", program, str(built), str(tmp_path / "image.npy")]
+    said = subprocess.run(command, check=True, env=os.environ, capture_output=True, text=True).stdout.split()
+    assert said == [str(float(expected))]
+
+
+def test_the_other_runtime_scores_where_the_two_were_found_to_agree(built: Path, draw: Draw, tmp_path: Path) -> None:
+    bank, images = MemoryBank.load(built), [draw(number) for number in range(300, 303)]
+    agreed = {"runtime": "torch", "runtime_version": "2", "precision": "float32", "images": 9} | {
+        "feature_error": 1e-5,
+        "score_error": 1e-6,
+        "flips": 0,
+        "passed": True,
+    }
+    save_again(bank, tmp_path / "agreed", parity=agreed)
+    other = MemoryBank.load(tmp_path / "agreed", runtime="torch")
+    assert (bank.extractor.config.runtime, other.extractor.config.runtime) == ("openvino", "torch")
+    np.testing.assert_allclose(other.score(images).image, bank.score(images).image, rtol=1e-4)
+    for parity in (None, {**agreed, "passed": False}):
+        save_again(bank, tmp_path / "bank", parity=parity)
+        assert MemoryBank.load(tmp_path / "bank").extractor.config.runtime == "openvino"
+        with pytest.raises(Refused, match="torch in float32 may not score for this bank"):
+            MemoryBank.load(tmp_path / "bank", runtime="torch")
+        with pytest.raises(Refused, match="openvino in bfloat16 may not score for this bank"):
+            MemoryBank.load(tmp_path / "bank", precision="bfloat16")
+
+
+def test_other_weights_than_the_banks_are_refused(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = find_weights("efficientnet_lite1").path
+    monkeypatch.setattr(weights, "_usual_place", lambda _: (tmp_path / "none", "0" * 64))
+    with pytest.raises(Refused, match="that this bank was built with are not here") as caught:
+        _ = MemoryBank.load(built, weights=other).extractor
+    assert str(other) in caught.value.got
 
 
 def test_a_bank_decides_and_explains(built: Path, draw: Draw) -> None:
@@ -241,16 +319,36 @@ def test_no_pickle_is_read(copy: Path) -> None:
     refusal(copy, ARRAYS)
 
 
-def test_the_frozen_bank_still_loads_and_says_the_same() -> None:
-    frozen = read_json(DATA / "frozen_bank.json")
-    bank = MemoryBank.load(DATA / "frozen_bank")
+@pytest.mark.parametrize(("name", "number"), [("frozen_bank", 1), ("frozen_bank_2", 2)])
+def test_the_frozen_banks_still_load_and_say_the_same(name: str, number: int) -> None:
+    frozen = read_json(DATA / f"{name}.json")
+    assert read_json(DATA / name / CONFIG)["format"] == number
+    bank = MemoryBank.load(DATA / name)
     assert bank.sha256 == frozen["sha256"]
     arrays = {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in vars(bank.arrays).items()}
     assert arrays == frozen["arrays"]
     paths = [DATA / "frozen_images" / name for name in frozen["images"]]
     scores = bank.score([load_rgb(path, bank.config.extractor.image_size) for path in paths]).image
     said = list(frozen["images"].values())
-    # Another version of torch may sum in another order.
+    # Another version of the runtime may sum in another order.
     np.testing.assert_allclose(scores, [image["score"] for image in said], rtol=1e-4)
     assert bank.p_values(scores).tolist() == [image["p_value"] for image in said]
     assert bank.anomalous(scores).tolist() == [image["anomalous"] for image in said]
+
+
+def test_the_frozen_bank_of_format_2_has_what_is_new_in_it() -> None:
+    bank = MemoryBank.load(DATA / "frozen_bank_2")
+    assert bank.config.coreset.arrivals == 2
+    assert bank.config.parity is not None
+    assert bank.config.parity.passed
+    images = [load_rgb(path, 64) for path in sorted((DATA / "frozen_images").iterdir())]
+    other = MemoryBank.load(DATA / "frozen_bank_2", runtime="torch")
+    np.testing.assert_allclose(other.score(images).image, bank.score(images).image, rtol=1e-4)
+
+
+def test_what_format_1_lacks_is_filled_in() -> None:
+    bank = MemoryBank.load(DATA / "frozen_bank")
+    coreset = bank.config.coreset
+    assert (coreset.arrivals, coreset.rows_added, coreset.rows_merged) == (1, 0, 0)
+    assert bank.config.parity is None
+    assert bank.extractor.config.runtime == "torch"

@@ -1,4 +1,9 @@
+import importlib.util
+import os
 import shutil
+import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from patchcore.errors import Refused
+from patchcore.errors import Fault, Refused
 from patchcore.extractor import Extractor, extractor_of, open_extractor
 from patchcore.features import create_network
 from patchcore.files import sha256_of
@@ -32,7 +37,8 @@ def resnet_params(tmp_path_factory: pytest.TempPathFactory, small_params: Params
 def test_it_tells_all_that_identifies_its_features(extractor: Extractor, small_params: Params) -> None:
     config = extractor.config
     assert config.weights_sha256.startswith("579344248a93e230")
-    assert torch.__version__.startswith(config.runtime_version)
+    assert (config.runtime, config.precision) == ("openvino", "float32")  # auto, and it is installed
+    assert config.runtime_version == version("openvino")
     assert (config.backbone, config.image_size, config.batch_size) == ("efficientnet_lite0", 96, 4)
     assert config.layers == small_params.extract.layers
 
@@ -45,6 +51,8 @@ def test_it_tells_all_that_identifies_its_features(extractor: Extractor, small_p
         ("image_size", 128),
         ("pool", 5),
         ("batch_size", 1),
+        ("runtime", "torch"),
+        ("precision", "bfloat16"),
     ],
 )
 def test_the_fingerprint_changes_with_everything_that_may_change_a_feature(
@@ -87,6 +95,37 @@ def test_the_network_is_loaded_when_it_is_needed_and_a_wrong_layer_is_refused(sm
 def test_the_runtime_at_work_counts_and_not_the_one_that_built_the_bank(extractor: Extractor) -> None:
     older = Extractor(extractor.config.model_copy(update={"runtime_version": "2.6.0"}), extractor._weights)
     assert older.fingerprint == extractor.fingerprint  # its features are computed here and now
+
+
+def test_the_runtime_that_is_named_is_taken(small_params: Params) -> None:
+    named = open_extractor(small_params.extract.model_copy(update={"runtime": "torch"}))
+    assert (named.config.runtime, named.config.runtime_version) == ("torch", version("torch"))
+    assert named.at_work == f"torch {version('torch')} float32"
+
+
+def test_a_runtime_that_is_not_installed_is_a_fault_and_auto_does_without(
+    small_params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else find(name))
+    assert open_extractor(small_params.extract).config.runtime == "torch"
+    with pytest.raises(Fault, match="openvino") as caught:
+        open_extractor(small_params.extract.model_copy(update={"runtime": "openvino"}))
+    assert "extract.runtime" in caught.value.remedy
+
+
+def test_torch_without_the_instructions_falls_back_to_float32_with_a_warning() -> None:
+    program = """
+import logging
+from patchcore.precision import resolve_precision
+logging.basicConfig(format="%(levelname)s %(message)s")
+print(resolve_precision("torch", "bfloat16"))
+"""
+    # oneDNN, which computes for torch, takes this for the instructions that the CPU has.
+    without = {**os.environ, "DNNL_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run([sys.executable, "-c", program], check=True, env=without, capture_output=True, text=True)
+    assert done.stdout.strip() == "float32"
+    assert "WARNING this CPU has no bfloat16 instructions for torch: float32 is used" in done.stderr
 
 
 def test_named_weights_are_kept_for_the_banks_that_were_built_with_them(

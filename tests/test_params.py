@@ -69,6 +69,8 @@ def test_an_unknown_key_is_refused_by_name(write: Write, block: str) -> None:
         ("extract", "layers", []),
         ("extract", "image_size", 16),
         ("extract", "batch_size", 0),
+        ("extract", "parity_images", -1),
+        ("extract", "store", "float64"),
         ("extract", "runtime", "tensorrt"),
         ("extract", "precision", "float8"),
         ("extract", "weights_sha256", "abc"),

@@ -1,6 +1,7 @@
-"""Makes frozen_bank, a bank of format 1 that every later version must load, and what it said of three images.
+"""Makes frozen_bank_2, a bank of format 2 that every later version must load, and what it said of three images.
 
-Run it again only for a new format, into a new folder: a frozen bank that changes shows nothing.
+It made frozen_bank, of format 1, when that was the format. Run it again only for a new format, under a new name: a
+frozen bank that changes shows nothing.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from patchcore.arrivals import record_arrivals
 from patchcore.bank import MemoryBank
 from patchcore.files import new_folder, write_json
 from patchcore.images import load_rgb
@@ -21,7 +23,7 @@ from patchcore.params import Params, load_params
 from patchcore.steps import build, extract
 
 HERE = Path(__file__).resolve().parent
-CATEGORY = "drawn"
+CATEGORY, NAME = "drawn", "frozen_bank_2"
 
 
 def draw(seed: int, *, scratch: bool = False) -> NDArray[np.uint8]:
@@ -37,25 +39,28 @@ def draw(seed: int, *, scratch: bool = False) -> NDArray[np.uint8]:
 
 
 def make(folder: Path) -> None:
-    """Write frozen_bank, frozen_images and frozen_bank.json below a folder."""
+    """Write the bank, a JSON file of the same name, and frozen_images below a folder."""
     params = load_params(HERE.parents[1] / "params.yaml")
     params = params.model_copy(
         update={
-            "extract": params.extract.model_copy(update={"image_size": 64, "batch_size": 2}),
-            "build": params.build.model_copy(update={"coreset_ratio": 0.07, "neighbours": 3}),
+            "extract": params.extract.model_copy(update={"image_size": 64, "batch_size": 2, "runtime": "openvino"}),
+            "build": params.build.model_copy(update={"coreset_ratio": 0.2, "neighbours": 3}),
         }
     )
     with tempfile.TemporaryDirectory() as root:
-        _build(Workspace(Path(root)), params, folder / "frozen_bank")
+        _build(Workspace(Path(root)), params, folder / NAME)
     images = {"normal.png": draw(100), "other.png": draw(101), "scratched.png": draw(100, scratch=True)}
     _save(folder / "frozen_images", images)
-    write_json(folder / "frozen_bank.json", _said_by(MemoryBank.load(folder / "frozen_bank"), folder / "frozen_images"))
+    write_json(folder / f"{NAME}.json", _said_by(MemoryBank.load(folder / NAME), folder / "frozen_images"))
 
 
 def _build(workspace: Workspace, params: Params, target: Path) -> None:
-    _save(workspace.good_normals(CATEGORY), {f"{seed}.png": draw(seed) for seed in range(14)})
     _save(workspace.evaluation(CATEGORY) / "good", {"0.png": draw(100)})
-    write_manifest(workspace.manifest(CATEGORY), scan(workspace, CATEGORY))
+    for arrival in (range(10), range(10, 14)):
+        _save(workspace.good_normals(CATEGORY), {f"{seed}.png": draw(seed) for seed in arrival})
+        manifest = scan(workspace, CATEGORY)
+        record_arrivals(workspace.arrivals(CATEGORY), [entry.sha256 for entry in manifest.normals], params)
+    write_manifest(workspace.manifest(CATEGORY), manifest)
     for step in (extract, build):
         step.run(workspace, CATEGORY, params)
     with new_folder(target) as folder:

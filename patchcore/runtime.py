@@ -1,0 +1,67 @@
+"""What runs a network: torch or OpenVINO, behind one small interface.
+
+A runtime takes a batch of a fixed size from pixels to patch features on one thread; batches run side by side. Which
+one is at work, its release and its precision are part of what identifies an extractor: their last bits differ.
+"""
+
+import importlib.util
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+RuntimeName = Literal["torch", "openvino"]
+Precision = Literal["float32", "bfloat16"]
+
+_RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
+
+
+class Runtime(Protocol):
+    """A network that is ready to run. Several threads may call it at once."""
+
+    def __call__(self, images: NDArray[np.uint8], /) -> NDArray[np.float32]:
+        """Return the patch features of a batch, computed on one thread.
+
+        Args:
+            images: uint8 (B, S, S, 3), red, green, blue, 0 to 255; B and S as the runtime was made for.
+
+        Returns:
+            float32 (B, h, w, D), contiguous, owned by the caller.
+        """
+        ...
+
+
+def importable(runtime: RuntimeName) -> bool:
+    """Say whether a runtime is installed; it is not imported, which would cost seconds."""
+    return importlib.util.find_spec(runtime) is not None
+
+
+def resolve_runtime(asked: Literal["auto", "torch", "openvino"]) -> RuntimeName:
+    """Return the runtime that params.yaml stands for: ``auto`` is OpenVINO where it is installed, else torch."""
+    if asked != "auto":
+        return asked
+    return "openvino" if importable("openvino") else "torch"
+
+
+def release_of(runtime: RuntimeName) -> str:
+    """Return the installed release of a runtime.
+
+    Raises:
+        PackageNotFoundError: it is not installed.
+    """
+    return version(runtime)
+
+
+def other_runtime(runtime: RuntimeName) -> RuntimeName:
+    """Return the one that a runtime is compared with."""
+    return _RUNTIMES[1 - _RUNTIMES.index(runtime)]
+
+
+def default_cache() -> Path:
+    """Return the folder of what a machine keeps between runs: PATCHCORE_CACHE, else the user's cache folder."""
+    if given := os.environ.get("PATCHCORE_CACHE"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "patchcore"
