@@ -7,24 +7,29 @@ reads all N patches once for each of its M picks. This one reads them once for s
     Squared distances to the chosen rows only ever fall, so an old value is an upper bound of the new one.
     Take the K patches with the largest values as a pool, and the largest value outside it as a bound.
     Greedy inside the pool picks what plain greedy picks, for as long as the pool's maximum reaches the bound.
-    Then one matrix product brings all N values up to date, and a new pool is taken.
+    Then one pass over the data brings all N values up to date, and a new pool is taken.
 
-Letters: N patches, D features, M picks, K patches in the pool, t picks of one pass.
+Both the pass and the pool look at few pairs in full: see `patchcore.lower_bounds` and `patchcore.greedy`. The patches
+may lie on disk (`patchcore.patches.Patches`): what is kept of them in memory is 8 bytes each.
+
+Letters: N patches, D features, B patches of a block, M picks, K patches in the pool, t picks of one pass.
 """
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import torch
+from patchcore.lower_bounds import Axes, Cells
+from patchcore.parallel import in_order
+from patchcore.patches import ArrayPatches, Patches, ProjectedPatches
 
-_POOL = 4096
-_BLOCK_VALUES = 1 << 22  # patches of a block times picks of a pass: 16 MiB of float32 products
-_ROUNDING = 1e-13  # of a float64 sum of squares
+_POOL = 8192
+_POOL_VALUES = 1 << 21  # K times D, where patches have many features
+_SAMPLE = 4096  # patches that the principal axes are computed from
+_SLACK = 64 * 2.0**-24  # twice a short vector's rounding to float32, as a share of its norm, and room for its rest's
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Coreset:
 
 
 def select(
-    features: NDArray[np.float32],
+    features: NDArray[np.float32] | Patches,
     size: int,
     *,
     seed: int,
@@ -51,8 +56,12 @@ def select(
 ) -> Coreset:
     """Choose a coreset by greedy k-centre: the picks of the plain algorithm, ties aside.
 
+    Distances are compared in float64 where a pick is chosen, and in float32 where a patch is found not to be among the
+    K farthest: patches whose distances agree to six digits may change places. The result does not depend on the
+    number of threads.
+
     Args:
-        features: float32 (N, D), finite; may be a memory-mapped file, which is read in blocks, front to back.
+        features: float32 (N, D), finite; or a source of them, which is read in blocks, front to back.
         size: M, from 1 to N. Fewer picks come back when fewer cover every patch at distance 0.
         seed: chooses the first pick, and the projection where there is one.
         projection_dim: measure distances after a Gaussian random projection to so many dimensions
@@ -68,127 +77,98 @@ def select(
         >>> chosen.indices.tolist(), chosen.radii.tolist()
         ([3, 2, 0], [6.0, 4.0, 1.0])
     """
-    _check(features, size)
+    patches = ArrayPatches(features) if isinstance(features, np.ndarray) else features
+    count = patches.shape[0]
+    if not 1 <= size <= count:
+        raise ValueError(f"size: got {size}, expected 1 to {count}, the number of patches")
     generator = np.random.default_rng(seed)
-    first = int(generator.integers(len(features)))
-    patches = _Patches(features, _projection(generator, features.shape[1], projection_dim))
-    return _Traversal(patches, first, size, progress or (lambda _: None)).run()
-
-
-def _check(features: NDArray[np.float32], size: int) -> None:
-    if features.ndim != 2 or 0 in features.shape or features.dtype != np.float32:
-        raise ValueError(f"features: got {features.dtype} {features.shape}, expected float32 (N, D), none of them 0")
-    if not 1 <= size <= len(features):
-        raise ValueError(f"size: got {size}, expected 1 to {len(features)}, the number of patches")
-
-
-def _projection(generator: np.random.Generator, from_dim: int, to_dim: int | None) -> "torch.Tensor | None":
-    import torch
-
-    if to_dim is None:
-        return None
-    matrix = generator.standard_normal((from_dim, to_dim)) / np.sqrt(to_dim)  # (D, P): keeps lengths on average
-    return torch.from_numpy(matrix.astype(np.float32))
-
-
-class _Patches:
-    """The patches as centred float32 blocks: a mean near 0 keeps the rounding of a product small."""
-
-    def __init__(self, features: NDArray[np.float32], projection: "torch.Tensor | None") -> None:
-        self._features = features
-        self._projection = projection
-        self.count = len(features)
-        sample = np.asarray(features[:: max(1, self.count // 4096)], dtype=np.float64)
-        self._mean = sample.mean(axis=0).astype(np.float32)
-
-    def rows(self, where: slice | NDArray[np.int64]) -> "torch.Tensor":
-        """Return some patches as float32 (rows, D or P)."""
-        import torch
-
-        centred = torch.from_numpy(self._features[where] - self._mean)
-        return centred if self._projection is None else centred @ self._projection
+    first = int(generator.integers(count))
+    if projection_dim is not None:
+        patches = ProjectedPatches(patches, generator, projection_dim)
+    return _Traversal(patches, size, progress or (lambda _: None)).run(first)
 
 
 class _Traversal:
     """One run of the algorithm; its state is the distance of every patch to the picks made so far."""
 
-    def __init__(self, patches: _Patches, first: int, size: int, progress: Callable[[int], None]) -> None:
+    def __init__(self, patches: Patches, size: int, progress: Callable[[int], None]) -> None:
+        count, depth = patches.shape
         self._patches = patches
         self._size = size
         self._progress = progress
-        self._picks = [first]
-        self._reach: list[float] = []  # squared distance of each pick to the picks before it, from the second on
-        # Squared distance (N,) of every patch to its nearest pick, and which pick that is: what the blocks update.
-        self._distance = np.full(patches.count, np.inf, dtype=np.float32)
-        self._nearest = np.zeros(patches.count, dtype=np.int64)
+        self._axes = Axes.fit(patches.rows(np.arange(0, count, -(-count // _SAMPLE))))
+        self._room = max(_POOL // 8, min(_POOL, _POOL_VALUES // depth))  # K
+        # Squared distance (N,) of every patch to its nearest pick, and which pick that is: what the blocks lower.
+        self._squared = np.full(count, np.inf, dtype=np.float32)
+        self._nearest = np.full(count, -1, dtype=np.int32)
 
-    def run(self) -> Coreset:
-        known = 0
+    def run(self, first: int) -> Coreset:
+        picks = np.array([first])
+        reach: list[float] = []  # squared distance of each pick to the picks before it, from the second on
+        self._lower(self._patches.rows(picks), 0)
         while True:
-            self._update(known)
-            known = len(self._picks)
-            self._progress(known)
+            self._progress(len(picks))
             pool, bound = self._pool()
-            if known == self._size or not self._pick_from(pool, bound):
-                break
+            rows = self._patches.rows(pool)
+            squared = self._exact(rows, picks[self._nearest[pool]])
+            chosen = self._pick(rows, squared, bound, self._size - len(picks))
+            if not len(chosen):
+                break  # there are enough of them, or every patch is covered
+            self._lower(rows[chosen], len(picks))
+            picks = np.concatenate([picks, pool[chosen]])
+            reach += squared[chosen].tolist()
         # What is left uncovered after the last pick is its radius; every other radius is the reach of the next pick.
-        reach = np.array([*self._reach, self._exact(pool)[1].max()], dtype=np.float64)
+        radii = np.sqrt([*reach, squared.max()])
         # A cover never gets worse with another pick; where rounding says so, the larger value holds for both.
-        reach = np.maximum.accumulate(reach[::-1])[::-1]
-        return Coreset(np.array(self._picks, dtype=np.int64), np.sqrt(reach))
+        return Coreset(picks, np.maximum.accumulate(radii[::-1])[::-1])
 
-    def _update(self, known: int) -> None:
-        """Lower every patch's distance by the picks from number ``known`` on: one pass over the data."""
-        import torch
+    def _lower(self, rows: NDArray[np.float32], known: int) -> None:
+        """Lower every patch's distance by picks (t, D), of which the first has number ``known``: one pass."""
+        cells = Cells(rows, self._axes, known)
 
-        picks = self._patches.rows(np.array(self._picks[known:], dtype=np.int64))  # (t, D)
-        half_norms = picks.square().sum(dim=1) / 2  # (t,)
-        block = max(256, _BLOCK_VALUES // len(picks))
-        for start in range(0, self._patches.count, block):
-            part = slice(start, min(start + block, self._patches.count))
-            rows = self._patches.rows(part)  # (B, D)
-            # |x - c|^2 = |x|^2 + 2 (|c|^2 / 2 - x c): the smallest of the brackets is the nearest pick.
-            smallest, which = torch.addmm(half_norms, rows, picks.T, alpha=-1).min(dim=1)  # (B,)
-            candidate = (rows.square().sum(dim=1) + 2 * smallest).clamp_(min=0).numpy()
-            if not np.isfinite(candidate).all():
-                raise ValueError(f"features: got a value that is not finite in rows {part.start} to {part.stop}")
-            closer = candidate < self._distance[part]
-            self._distance[part][closer] = candidate[closer]
-            self._nearest[part][closer] = which.numpy()[closer] + known
-        # Rounding may leave a pick nearer to another one than to itself: without this it could be picked again.
-        self._distance[self._picks[known:]] = 0
-        self._nearest[self._picks[known:]] = np.arange(known, len(self._picks))
+        def lower(block: tuple[int, NDArray[np.float32]]) -> None:
+            start, features = block
+            part = slice(start, start + len(features))
+            nearest = self._nearest[part].astype(np.int64)
+            try:
+                cells.lower(features, self._squared[part], nearest)
+            except ValueError as error:
+                text = f"features: got a value that is not finite in rows {part.start} to {part.stop}"
+                raise ValueError(text) from error
+            self._nearest[part] = nearest
+
+        deque(in_order(lower, self._blocks()), maxlen=0)
+
+    def _blocks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield the source's blocks, each with the number of its first patch."""
+        start = 0
+        for block in self._patches.blocks():
+            yield start, block
+            start += len(block)
 
     def _pool(self) -> tuple[NDArray[np.int64], float]:
-        """Return the K patches with the largest distances, and the largest of the others, squared."""
-        count = self._patches.count
-        if count <= _POOL:
-            return np.arange(count, dtype=np.int64), -1.0
-        order = np.argpartition(self._distance, count - _POOL - 1)
-        bound = float(self._distance[order[count - _POOL - 1]])
-        return np.sort(order[count - _POOL :]), bound
+        """Return the K patches with the largest distances, rising, and the largest of the others, squared."""
+        outside = len(self._squared) - self._room
+        if outside <= 0:
+            return np.arange(len(self._squared)), -1.0
+        bound = float(np.partition(self._squared, outside - 1)[outside - 1])
+        inside = self._squared > bound
+        ties = np.flatnonzero(self._squared == bound)
+        inside[ties[: self._room - np.count_nonzero(inside)]] = True
+        return np.flatnonzero(inside), bound
 
-    def _exact(self, pool: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the pool's rows (K, D) and their squared distances (K,) without the rounding of a float32 product."""
-        rows = self._patches.rows(pool).double()
-        nearest = np.array(self._picks, dtype=np.int64)[self._nearest[pool]]
-        distance = (rows - self._patches.rows(nearest).double()).square().sum(dim=1)
-        return rows.numpy(), distance.numpy()
+    def _exact(self, rows: NDArray[np.float32], nearest: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the squared distances (K,) of rows (K, D) to the nearest picks, without the rounding of a float32."""
+        difference = rows.astype(np.float64) - self._patches.rows(nearest)
+        return np.asarray(np.einsum("kd,kd->k", difference, difference))
 
-    def _pick_from(self, pool: NDArray[np.int64], bound: float) -> bool:
-        """Run greedy inside the pool while it is plain greedy; return False when every patch is covered."""
-        rows, distance = self._exact(pool)
-        norms = np.einsum("kd,kd->k", rows, rows)
-        before = len(self._picks)
-        while len(self._picks) < self._size:
-            best = int(distance.argmax())
-            # The pool's first maximum is the maximum of all, whatever rounding says of the bound.
-            if distance[best] <= 0 or (distance[best] < bound and len(self._picks) > before):
-                break
-            self._picks.append(int(pool[best]))
-            self._reach.append(float(distance[best]))
-            to_best = norms + norms[best] - 2 * (rows @ rows[best])
-            to_best[to_best < _ROUNDING * norms] = 0.0  # a copy of the pick, not a patch of its own
-            np.minimum(distance, to_best, out=distance)
-            distance[best] = 0.0
-        return len(self._picks) > before
+    def _pick(
+        self, rows: NDArray[np.float32], squared: NDArray[np.float64], bound: float, room: int
+    ) -> NDArray[np.int64]:
+        """Run greedy inside the pool while it is plain greedy; return places, and write their reach to ``squared``."""
+        from patchcore.greedy import pick
+
+        short = self._axes.shorten(rows).astype(np.float32)
+        slack = _SLACK * float(np.linalg.norm(short, axis=1).max())
+        picks = np.empty(min(room, len(rows)), dtype=np.int64)
+        return picks[: pick(rows, short.reshape(-1), squared, bound, slack, picks)]

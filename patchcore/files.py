@@ -5,8 +5,9 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -72,22 +73,37 @@ def new_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         for entry in sorted(temporary.rglob("*")):
-            _sync_file(entry) if entry.is_file() else sync_folder(entry)
-        sync_folder(temporary)
+            sync(entry)
+        sync(temporary)
         _replace_folder(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
-def sync_folder(path: Path) -> None:
-    """Ask the disk to keep the folder's entries (the names, not the bytes of the files)."""
+def sync(path: Path) -> None:
+    """Ask the disk to keep a file's bytes, or a folder's entries (the names, not the bytes of the files)."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def remove_leftovers(folder: Path, pattern: str, older_than: float) -> None:
+    """Remove temporary files that writers left who were killed.
+
+    Args:
+        folder: where to look, at any depth.
+        pattern: names of files that `write_bytes` writes here; a temporary one has such a name with something added.
+        older_than: seconds since the last change. A writer that is still at work changes its file all the time.
+    """
+    limit = time.time() - older_than
+    for entry in folder.rglob(f".{pattern}.*"):
+        with suppress(FileNotFoundError):  # its writer came first
+            if entry.is_file() and entry.stat().st_mtime < limit:
+                entry.unlink()
 
 
 def _replace_folder(temporary: Path, path: Path) -> None:
@@ -104,14 +120,6 @@ def _replace_folder(temporary: Path, path: Path) -> None:
         aside.rmdir()
         raise
     shutil.rmtree(aside)
-
-
-def _sync_file(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _umask() -> int:

@@ -1,10 +1,16 @@
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from patchcore import coreset
+from patchcore import coreset, greedy, patches, vectors
 
 SHAPES = [(1, 1, 1), (40, 1, 12), (300, 8, 30), (1000, 3, 100), (700, 64, 70), (257, 152, 257)]
 
@@ -57,7 +63,7 @@ def test_the_picks_are_those_of_the_plain_loop(
 @pytest.mark.parametrize("seed", range(6))
 def test_many_small_passes_over_ties(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coreset, "_POOL", 16)
-    monkeypatch.setattr(coreset, "_BLOCK_VALUES", 512)
+    monkeypatch.setattr(patches, "_BLOCK", 100)
     grid = np.random.default_rng(seed).integers(0, 5, (600, 3)).astype(np.float32)  # at most 125 different patches
     chosen = coreset.select(grid, 90, seed=seed)
     assert len(chosen.indices) == 90
@@ -123,21 +129,91 @@ def test_the_seed_decides_the_first_pick_and_nothing_else_does() -> None:
     np.testing.assert_array_equal(again[0].radii, again[1].radii)
 
 
-def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
+class Scattered:
+    """A source of patches that yields blocks of any length, and remembers the most rows it was asked for."""
 
-    monkeypatch.setattr(coreset, "_POOL", 200)
-    features, before = cloud(3000, 152), torch.get_num_threads()
-    chosen = []
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            chosen.append(coreset.select(features, 150, seed=0))
-    finally:
-        torch.set_num_threads(before)
-    for other in chosen[1:]:
-        np.testing.assert_array_equal(other.indices, chosen[0].indices)
-        np.testing.assert_array_equal(other.radii, chosen[0].radii)
+    def __init__(self, features: NDArray[np.float32], lengths: list[int]) -> None:
+        self.shape = features.shape[0], features.shape[1]
+        self.most, self.readings = 0, 0
+        self._features = features
+        self._edges = np.cumsum([0, *lengths])
+        assert self._edges[-1] == len(features)
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        self.readings += 1
+        for start, stop in pairwise(self._edges):
+            yield self._features[start:stop].copy()
+
+    def rows(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+        self.most = max(self.most, len(indices))
+        return self._features[indices]
+
+
+def test_a_source_of_blocks_gives_the_same_and_is_never_read_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coreset, "_POOL", 64)
+    monkeypatch.setattr(coreset, "_SAMPLE", 100)
+    features = cloud(3000, 20)
+    source, told = Scattered(features, [1, 999, 7, 1500, 493]), list[int]()
+    chosen = coreset.select(source, 200, seed=4, progress=told.append)
+    expected = coreset.select(features, 200, seed=4)
+    np.testing.assert_array_equal(chosen.indices, expected.indices)
+    np.testing.assert_array_equal(chosen.radii, expected.radii)
+    assert source.most <= 100
+    assert source.readings == len(told) < 60  # a pass each; the plain loop would make 200
+
+
+def real_like(count: int, depth: int, seed: int = 0) -> NDArray[np.float32]:
+    """Patches as networks make them: not negative, a few strong directions, many near copies and some far away."""
+    generator = np.random.default_rng(seed)
+    parts = generator.gamma(2, 1, (12, depth)) * generator.gamma(1, 1, (count, 12, 1))
+    noise = generator.normal(0, 0.2, (count, depth))
+    return np.asarray(np.maximum(parts.sum(axis=1) / 4 + noise, 0), dtype=np.float32)
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1, 0), (1e-12, 0), (1e12, 0), (1, 1e4), (1e-3, 1e3)])
+def test_features_of_any_size_are_told_apart_as_float64_does(
+    scale: float, offset: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coreset, "_POOL", 500)
+    features = (real_like(4000, 60) * scale + offset).astype(np.float32)
+    chosen = coreset.select(features, 100, seed=1)
+    check_greedy(features, chosen)
+    picks, radii = naive_greedy(features, int(chosen.indices[0]), 100)
+    if offset == 0:  # with an offset float32 leaves ties
+        assert chosen.indices.tolist() == picks
+    np.testing.assert_allclose(chosen.radii, radii, rtol=1e-6)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_the_number_of_threads_changes_no_bit(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = real_like(12_000, 152)
+    expected = coreset.select(features, 150, seed=0)
+    monkeypatch.setattr(os, "cpu_count", lambda: threads)
+    chosen = coreset.select(features, 150, seed=0)
+    np.testing.assert_array_equal(chosen.indices, expected.indices)
+    np.testing.assert_array_equal(chosen.radii, expected.radii)
+
+
+_OTHER_PROCESS = """
+import os
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from tests.test_coreset import digest, real_like
+print(digest(real_like(12_000, 152)))
+"""
+
+
+def digest(features: NDArray[np.float32]) -> str:
+    chosen = coreset.select(features, 150, seed=0)
+    return hashlib.sha256(chosen.indices.tobytes() + chosen.radii.tobytes()).hexdigest()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux only")
+def test_a_process_of_one_core_and_one_thread_gives_the_same_bytes() -> None:
+    one = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", _OTHER_PROCESS], env={**os.environ, **one}, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.split() == [digest(real_like(12_000, 152))]
 
 
 def test_a_projection_measures_in_fewer_dimensions_and_still_covers() -> None:
@@ -181,3 +257,9 @@ def test_a_value_that_is_not_finite_is_refused(value: float, row: int) -> None:
     features[row, 1] = value
     with pytest.raises(ValueError, match="not finite"):
         coreset.select(features, 5, seed=0)
+
+
+def test_a_changed_vector_expression_changes_the_file_that_uses_it() -> None:
+    """Numba looks at the file of a function alone to see whether what it compiled is old."""
+    expressions = hashlib.sha256(Path(vectors.__file__).read_bytes()).hexdigest()
+    assert expressions.startswith(greedy.VECTORS), f'write VECTORS = "{expressions[:16]}" into patchcore/greedy.py'

@@ -1,6 +1,11 @@
+import errno
+import hashlib
 import os
+import re
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +15,7 @@ from PIL import Image
 
 from patchcore.errors import Fault, Refused
 from patchcore.extractor import Extractor
-from patchcore.feature_store import FeatureStore
+from patchcore.feature_store import FeatureStore, Kept
 from patchcore.files import sha256_of
 from patchcore.images import UnreadableImage, load_rgb
 
@@ -124,3 +129,96 @@ def test_a_full_disk_is_a_fault_and_leaves_no_half_file(
         store.ensure(images, lambda _: None)
     assert caught.value.exit_code == 1
     assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+
+
+def leftovers(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and path.name.startswith(".")]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system with room for some of the features, where mounting one is allowed."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a file system is not allowed here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_is_really_full(
+    small_disk: Path, full: Path, extractor: Extractor, images: dict[str, Path]
+) -> None:
+    store = FeatureStore(small_disk, extractor)
+    with pytest.raises(Fault, match="No space left on device") as caught:
+        store.ensure(images, lambda _: None)
+    assert re.search(r"features \S+/[0-9a-f]{64}\.npy cannot be written", str(caught.value))
+    assert "expected room for 87680 bytes" in str(caught.value)  # 128 + 12 x 12 x 152 x 4
+    assert leftovers(small_disk) == []
+    kept = [sha256 for sha256 in images if sha256 not in store.missing(images)]
+    assert 0 < len(kept) < 9
+    for sha256 in kept:
+        np.testing.assert_array_equal(store.load(sha256), FeatureStore(full, extractor).load(sha256))
+
+
+_LIMITED = """
+import resource, sys
+from pathlib import Path
+from patchcore.files import write_bytes
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    write_bytes(Path(sys.argv[1]), bytes(2000))
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+def test_a_file_that_may_not_grow_is_not_left_half_written(tmp_path: Path) -> None:
+    pytest.importorskip("resource")
+    command = [sys.executable, "-c", _LIMITED, str(tmp_path / "file")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == os.strerror(errno.EFBIG)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_and_a_writer_at_work_is_not(
+    store: FeatureStore, images: dict[str, Path]
+) -> None:
+    gone = list(images)[3]
+    path = store._path(gone)
+    path.unlink()
+    abandoned, fresh = (path.parent / f".{path.name}.{end}" for end in ("abcd", "efgh"))
+    for file in (abandoned, fresh):
+        file.write_bytes(b"half")
+    os.utime(abandoned, (0, 0))
+    assert store.ensure(images, lambda _: None) == 1
+    assert fresh.exists()
+    assert not abandoned.exists()
+    assert path.is_file()
+
+
+def test_float16_has_a_folder_of_its_own_and_is_float32_when_loaded(
+    store: FeatureStore, extractor: Extractor, images: dict[str, Path], tmp_path: Path
+) -> None:
+    half = FeatureStore(tmp_path / "store", extractor, "float16")
+    assert half.missing(images) == list(images)  # what is there is float32
+    assert half.ensure(images, lambda _: None) == 9
+    for sha256 in images:
+        rounded, original = half.load(sha256), store.load(sha256)
+        assert rounded.dtype == np.float32
+        np.testing.assert_array_equal(rounded, original.astype(np.float16).astype(np.float32))
+        assert half._path(sha256).stat().st_size < 0.51 * store._path(sha256).stat().st_size
+        assert half.digest(sha256) == hashlib.sha256(rounded.tobytes()).hexdigest() != store.digest(sha256)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_view_of_the_patches_holds_what_is_loaded(
+    extractor: Extractor, images: dict[str, Path], tmp_path: Path, dtype: Kept
+) -> None:
+    store, digests = FeatureStore(tmp_path, extractor, dtype), list(images)[2:7]
+    store.ensure(images, lambda _: None)
+    view, loaded = store.patches(digests), store.load_many(digests)
+    assert view.grid == (5, 12, 12)
+    np.testing.assert_array_equal(np.concatenate(list(view.blocks())), loaded.reshape(-1, 152))
+    np.testing.assert_array_equal(view.rows(np.array([700, 3])), loaded.reshape(-1, 152)[[700, 3]])

@@ -155,3 +155,18 @@ def test_a_rename_that_fails_puts_the_old_folder_back(tmp_path: Path, monkeypatc
         replace_folder(path, lambda: patched.setattr(os, "rename", only_the_old_one))
     assert (path / "sub/file").read_text() == "old"
     assert names(tmp_path) == {"bank", "bank/sub", "bank/sub/file"}
+
+
+def test_only_old_leftovers_of_the_pattern_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    old = [tmp_path / "a/.x.npy.1234", tmp_path / ".y.npy.abc"]
+    kept = [tmp_path / "a/x.npy", tmp_path / "a/.z.json.1", tmp_path / "a/.x.npy.new"]
+    for path in (*old, *kept):
+        path.touch()
+        if path.suffix != ".new":
+            os.utime(path, (0, 0))
+    (tmp_path / ".folder.npy.1").mkdir()
+    os.utime(tmp_path / ".folder.npy.1", (0, 0))
+    files.remove_leftovers(tmp_path, "*.npy", older_than=60)
+    assert [path.exists() for path in (*old, *kept)] == [False, False, True, True, True]
+    assert (tmp_path / ".folder.npy.1").is_dir()
