@@ -58,7 +58,8 @@ def retrained(value: Mapping[str, Any]) -> None:
             ("pixel AUROC", _number(metrics["pixel_auroc"])),
             ("AUPRO", _number(metrics["aupro"])),
             ("threshold", _number(value["threshold"])),
-            ("bank rows", int(metrics["bank_rows"])),
+            ("bank rows", _rows(int(metrics["bank_rows"]), metrics)),
+            ("every patch within", f"{metrics['covering_radius']:.4f} of a row"),
         ],
     )
     judged(value)
@@ -143,6 +144,9 @@ def audited_bank(value: Mapping[str, Any]) -> None:
     """Show the decisions about a bank and the batches that it scored."""
     decisions = [(entry["at"], entry["action"], entry["who"], entry["reason"]) for entry in value["decisions"]]
     title = f"{value['category']}, bank version {value['bank_version']}, data-set version {value['dataset_version']}"
+    if found := value["certificate"]:
+        radius = f"{found['radius']:.4f} of a row, all {found['patches']} of {found['arrivals']} arrivals"
+        _pairs(title, [("bank rows", _rows(found["rows"], found)), ("every patch within", radius)])
     _table(f"{title}: decisions", ("at", "action", "who", "reason"), decisions)
     batches = [(entry["batch"], entry["scored_at"], entry["received"], entry["failed"]) for entry in value["batches"]]
     _table("batches that it scored", ("batch", "scored at", "received", "failed"), batches)
@@ -199,6 +203,12 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Row], *, header: b
     console = _console()
     console.print(f"  {title}", style="bold", markup=False)
     console.print(Padding(table, (0, 0, 0, 2)), soft_wrap=False)
+
+
+def _rows(rows: int, counts: Mapping[str, Any]) -> str:
+    """Return a number of rows, and how they came together where there was more than one arrival."""
+    added, merged = (int(counts.get(name) or 0) for name in ("rows_added", "rows_merged"))
+    return f"{rows} ({added} added to the first, {merged} merged)" if added or merged else str(rows)
 
 
 def _decision(image: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from flows.artifacts import leave_table
 from flows.retries import unless_refused
 from patchcore.images import list_images
 from patchcore.lifecycle import ingest as intake
-from patchcore.lifecycle.registration import record_dataset
+from patchcore.lifecycle.registration import note_arrivals, record_dataset
 from patchcore.lifecycle.services import Services, open_services
 
 
@@ -59,9 +59,10 @@ def track(workspace: str, category: str) -> None:
     place = services.workspace
     folders = (place.normals(category), place.evaluation(category), place.ground_truth(category))
     services.versioning.track([folder for folder in folders if folder.is_dir()])
+    note_arrivals(services, category)
     if services.params.versioning.commit:
         message = f"Track the images of {category}: {len(list_images(place.good_normals(category)))} normal images"
-        services.versioning.commit(place.pointers(category), message)
+        services.versioning.commit([place.arrivals(category), *place.pointers(category)], message)
 
 
 @task(

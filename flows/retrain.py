@@ -17,13 +17,14 @@ from patchcore.lifecycle.services import Services, open_services
 
 
 @flow(name="retrain", flow_run_name="retrain-{category}", validate_parameters=False)
-def retrain(workspace: str, category: str, drop: bool = False) -> dict[str, Any]:
+def retrain(workspace: str, category: str, drop: bool = False, rebuild: bool = False) -> dict[str, Any]:
     """Bring a category's bank up to date with its normal images, and into production if it passes the gate.
 
     Args:
         workspace: the workspace's folder.
         category: the kind of part.
         drop: take the images of the drop folder first, and do nothing when there are too few of them.
+        rebuild: build the bank from nothing instead of growing the one before.
 
     Raises:
         Refused: the images are not valid, or the category is unknown.
@@ -37,7 +38,8 @@ def retrain(workspace: str, category: str, drop: bool = False) -> dict[str, Any]
     if drop:
         ingest(workspace, category)
     with services.alone():
-        for stage in services.versioning.stages(category):
+        registration.note_arrivals(services, category, rebuild=rebuild)
+        for stage in services.versioning.stages_to_run(category):
             run_stage.with_options(task_run_name=stage)(workspace, category, stage)
         commit(workspace, category)
         push(workspace)

@@ -3,20 +3,29 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchcore import metrics, scoring
 from patchcore.bank import MemoryBank
-from patchcore.feature_store import FeatureStore
 from patchcore.images import load_mask
 from patchcore.manifest import Manifest
 from patchcore.metrics import RocCurve
+from patchcore.parallel import in_order
 from patchcore.progress import Advance
 from patchcore.scoring import Scores
 
-_AT_ONCE = 32  # images scored together: bounds memory
+_AT_ONCE = 8  # images scored together: bounds memory
+
+
+class Features(Protocol):
+    """Where the features of images are to be had: a feature store, or a view of one."""
+
+    def load_many(self, digests: Sequence[str]) -> NDArray[np.float32]:
+        """Return the features of images, by their sha256, float32 (B, h, w, D)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class BankEvaluation:
 
 
 def evaluate_bank(
-    bank: MemoryBank, store: FeatureStore, manifest: Manifest, root: Path, *, aupro_limit: float, progress: Advance
+    bank: MemoryBank, store: Features, manifest: Manifest, root: Path, *, aupro_limit: float, progress: Advance
 ) -> BankEvaluation:
     """Measure a bank on the evaluation set of a manifest.
 
@@ -76,24 +85,29 @@ def evaluate_bank(
 
 
 def score_stored(
-    store: FeatureStore,
+    store: Features,
     digests: Sequence[str],
     score: Callable[[NDArray[np.float32]], Scores],
     advance: Advance | None = None,
 ) -> Scores:
-    """Score images by their stored features, some at a time, so that memory does not grow with their number.
+    """Score images by their stored features, side by side, some at a time: memory does not grow with their number.
 
     Args:
         store: holds the features.
         digests: sha256 of each image, at least one.
-        score: from features, float32 (B, h, w, D), to scores.
+        score: from features, float32 (B, h, w, D), to scores; several threads call it.
         advance: called with the number of images scored so far.
     """
-    parts = []
-    for start in range(0, len(digests), _AT_ONCE):
-        parts.append(score(store.load_many(digests[start : start + _AT_ONCE])))
+
+    def of_some(some: Sequence[str]) -> Scores:
+        return score(store.load_many(some))
+
+    parts, done = [], 0
+    for part in in_order(of_some, (digests[start : start + _AT_ONCE] for start in range(0, len(digests), _AT_ONCE))):
+        parts.append(part)
+        done += len(part.image)
         if advance:
-            advance(min(start + _AT_ONCE, len(digests)))
+            advance(done)
     return scoring.join(parts)
 
 

@@ -132,7 +132,7 @@ def scan(workspace: Workspace, category: str) -> Manifest:
     folder = workspace.category(category)
     if not folder.is_dir():
         raise _missing(folder, "a folder in MVTec layout", f"add it with: patchcore add {category} FOLDER")
-    normals = list_images(workspace.good_normals(category))
+    normals = normal_images(workspace, category)
     if not normals:
         raise _missing(workspace.good_normals(category), "normal images", "put them there")
     pairs = pair_masks(workspace.evaluation(category), workspace.ground_truth(category))
@@ -140,9 +140,19 @@ def scan(workspace: Workspace, category: str) -> Manifest:
         raise _missing(workspace.evaluation(category), "labelled images, in a folder a label", "put them there")
     return Manifest(
         category,
-        tuple(ImageEntry(workspace.relative(path), _sha256(path)) for path in normals),
+        normals,
         tuple(_entry(workspace, category, image, mask) for image, mask in pairs.items()),
     )
+
+
+def normal_images(workspace: Workspace, category: str) -> tuple[ImageEntry, ...]:
+    """Return the normal images that a category's folder holds now, in the order of their paths.
+
+    Raises:
+        Refused: a file cannot be read.
+    """
+    paths = list_images(workspace.good_normals(category))
+    return tuple(ImageEntry(workspace.relative(path), _sha256(path)) for path in paths)
 
 
 def pair_masks(evaluation: Path, ground_truth: Path) -> dict[Path, Path | None]:

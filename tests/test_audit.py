@@ -1,6 +1,7 @@
 """Questions about the past through the command line, over two banks and two batches of real cells."""
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from flows.demo_data import DemoImages
-from patchcore.files import sha256_of
+from patchcore.files import read_json, sha256_of
 from patchcore.layout import Workspace
 
 Done = CompletedProcess[str]
@@ -65,6 +66,25 @@ def test_bank_lists_what_a_recall_needs(ask: Ask) -> None:
         assert [record["batch"] for record in value["batches"]] == [batch]
         assert [entry["action"] for entry in value["decisions"]] == ["promote"]
         assert (value["bank_version"], value["dataset_version"]) == (version, version)
+
+
+def test_bank_shows_the_certificate_of_its_cover(ask: Ask, grown: tuple[Workspace, list[Done]], run: Run) -> None:
+    first, second = (ask("bank", "cell", version)["certificate"] for version in (1, 2))
+    assert (first["arrivals"], first["rows_added"], first["rows_merged"]) == (1, 0, 0)
+    assert second == {name: read_json(grown[0].build_metrics("cell"))["coreset"][name] for name in second}
+    assert (second["arrivals"], second["radius"]) == (2, first["radius"])
+    assert second["rows"] == first["rows"] + second["rows_added"] > first["rows"]
+    said = run("audit", "bank", "cell", 2, "-w", grown[0].root).stdout
+    assert f"{second['rows']} ({second['rows_added']} added to the first, 0 merged)" in said
+    assert f"{second['radius']:.4f} of a row, all {second['patches']} of 2 arrivals" in said
+
+
+def test_bank_is_answered_without_the_certificate_where_the_bank_is_gone(workspace: Workspace, run: Run) -> None:
+    shutil.rmtree(workspace.bank_cache)
+    shutil.rmtree(workspace.registry_artifacts)
+    done = run("audit", "bank", "cell", 1, "--json", "-w", workspace.root)
+    value = json.loads(done.stdout)
+    assert (done.returncode, value["certificate"], value["bank_version"]) == (0, None, 1)
 
 
 def test_at_says_what_was_in_production(ask: Ask, grown: tuple[Workspace, list[Done]], run: Run) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -101,7 +102,11 @@ def test_the_second_bank_is_compared_with_the_first_on_the_same_evaluation_set(
 def test_new_images_are_the_only_ones_that_features_are_extracted_of(
     promoted: Workspace, grown: tuple[Workspace, list[Done]], cells: DemoImages
 ) -> None:
-    before, after = written_at(promoted.feature_store), written_at(grown[0].feature_store)
+    own = read_json(promoted.features_index("cell"))["fingerprint"][:16]  # the other runtime's are for its comparison
+    before, after = (
+        {path: at for path, at in written_at(place.feature_store).items() if own in path}
+        for place in (promoted, grown[0])
+    )
     assert len(before) == len(cells.first) + sum(len(images) for images in cells.evaluation.values())
     assert {Path(path).stem for path in after.keys() - before.keys()} == {sha256_of(path) for path in cells.new}
     assert {path: after[path] for path in before} == before
@@ -127,6 +132,49 @@ def test_dvc_repro_alone_makes_the_same_bytes_and_then_nothing(
     second = repro()
     assert "Running stage" not in second
     assert "up to date" in second
+
+
+def test_a_retrain_grows_the_bank_by_the_images_that_came(
+    promoted: Workspace, grown: tuple[Workspace, list[Done]], cells: DemoImages
+) -> None:
+    before, after = (read_json(place.build_metrics("cell"))["coreset"] for place in (promoted, grown[0]))
+    groups = read_json(grown[0].arrivals("cell"))["groups"]
+    assert [sorted(group) for group in groups] == [
+        sorted(sha256_of(path) for path in images) for images in (cells.first, cells.new)
+    ]
+    assert (after["arrivals"], after["radius"]) == (2, before["radius"])
+    assert after["rows"] == before["rows"] + after["rows_added"]
+    metrics = open_services(grown[0].root).registry.version("cell", 2).metrics
+    named = ("covering_radius", "arrivals", "rows_added", "rows_merged")
+    assert [metrics[name] for name in named] == [after["radius"], 2, after["rows_added"], 0]
+
+
+def test_dvc_repro_alone_grows_a_bank_to_the_same_bytes(
+    grown: tuple[Workspace, list[Done]], copy: Copy, tmp_path: Path
+) -> None:
+    workspace = copy(grown[0], tmp_path / "workspace")
+    before = content(workspace.bank("cell")), content(workspace.reports("cell"))
+    for folder in (workspace.bank("cell"), workspace.covers("cell"), workspace.feature_store):
+        shutil.rmtree(folder)
+    command = [sys.executable, "-m", "dvc", "repro", "--force", "build@cell"]
+    programs = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    environment = os.environ | {"PATH": programs, "DVC_NO_ANALYTICS": "1"}
+    done = subprocess.run(command, cwd=workspace.root, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (content(workspace.bank("cell")), content(workspace.reports("cell"))) == before
+
+
+def test_retrain_can_build_from_nothing(
+    grown: tuple[Workspace, list[Done]], copy: Copy, run: Run, tmp_path: Path
+) -> None:
+    workspace = copy(grown[0], tmp_path / "workspace")
+    done = run("retrain", "cell", "--rebuild", "--json", "-w", workspace.root)
+    assert (json.loads(done.stdout)["bank_version"], json.loads(done.stdout)["new"]) == (3, True)
+    coreset = read_json(workspace.build_metrics("cell"))["coreset"]
+    assert (coreset["arrivals"], coreset["rows_added"]) == (1, 0)
+    services = open_services(workspace.root)
+    committed = services.versioning.committed_text(workspace.arrivals("cell"))
+    assert committed == workspace.arrivals("cell").read_text()
 
 
 def test_the_commit_of_a_bank_holds_the_parameters_that_built_it(workspace: Workspace) -> None:

@@ -85,7 +85,9 @@ WHY = {
 
 
 def tree(folder: Path) -> dict[str, str]:
-    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in folder.rglob("*") if path.is_file()}
+    """Every file but those of a cache, which may know more after each run."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".cache")
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
 
 
 def check_outcome(workspace: Workspace, folder: Path, contents: dict[str, str]) -> None:

@@ -142,7 +142,7 @@ def test_a_category_is_copied_tracked_listed_and_committed(workspace: Workspace,
     assert all(pointer.is_file() for pointer in workspace.pointers("bottle"))
     assert load_params(workspace.params).categories == ("bottle",)
     stages = [f"{stage}@bottle" for stage in ("validate", "extract", "build", "evaluate")]
-    assert Versioning(workspace).stages("bottle") == stages
+    assert Versioning(workspace).stages_to_run("bottle") == stages
 
 
 def _below(folder: Path) -> list[Path]:

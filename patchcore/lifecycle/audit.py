@@ -5,10 +5,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from patchcore.adapters.ledger_records import Verification
-from patchcore.errors import Refused, UsageError
+from patchcore.adapters.ledger_records import BankRecord, Verification
+from patchcore.errors import PatchcoreError, Refused, UsageError
 from patchcore.files import sha256_of
-from patchcore.lifecycle.bank_cache import bank_record
+from patchcore.lifecycle.bank_cache import bank_record, fetch_bank
 from patchcore.lifecycle.batches import as_json
 from patchcore.lifecycle.services import Services
 
@@ -74,6 +74,9 @@ def image(services: Services, sha256_or_file: str) -> dict[str, Any]:
 def bank(services: Services, category: str, version: int) -> dict[str, Any]:
     """Return a bank version, the decisions about it and the batches that it scored: what a recall needs.
 
+    Its certificate says how it came by its rows, and how far from them a patch of its images can be; it is None where
+    the bank itself is not to be had.
+
     Raises:
         Refused: there is no such version.
     """
@@ -84,9 +87,19 @@ def bank(services: Services, category: str, version: int) -> dict[str, Any]:
         "bank_sha256": record.sha256,
         "dataset_version": record.dataset_version,
         "dataset_sha256": record.dataset_sha256,
+        "certificate": _certificate(services, record),
         "decisions": [asdict(entry) for entry in services.ledger.decisions_for(category, version)],
         "batches": [asdict(entry) for entry in services.ledger.batches_of_bank(category, version)],
     }
+
+
+def _certificate(services: Services, record: BankRecord) -> dict[str, Any] | None:
+    try:
+        bank = fetch_bank(services, record.category, record.version, record.sha256)
+    except PatchcoreError:  # the ledger answers all the same
+        return None
+    coreset = bank.config.coreset.model_dump()
+    return {name: coreset[name] for name in ("radius", "rows", "patches", "arrivals", "rows_added", "rows_merged")}
 
 
 def at(services: Services, category: str, time: str) -> dict[str, Any]:

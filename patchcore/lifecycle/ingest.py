@@ -163,7 +163,7 @@ class _Intake:
         file = candidate.file
         if self.moves:
             file = file.rename(file.with_name(f".{file.name}{_CLAIM}"))
-            files.sync_folder(file.parent)
+            files.sync(file.parent)
         if (content := self._examined(file, candidate)) is None:
             return
         place = _place(self.normals, candidate.file.name, candidate.facts.sha256)
@@ -229,7 +229,7 @@ def _write(place: Path, content: bytes) -> None:
     staged = place.with_name(f".{place.name}{_STAGED}")
     files.write_bytes(staged, content)
     staged.replace(place)
-    files.sync_folder(place.parent)
+    files.sync(place.parent)
 
 
 def _moved(file: Path, place: Path) -> bool:
@@ -242,8 +242,8 @@ def _moved(file: Path, place: Path) -> bool:
         if error.errno != errno.EXDEV:  # another file system
             raise
         return False
-    files.sync_folder(place.parent)
-    files.sync_folder(file.parent)
+    files.sync(place.parent)
+    files.sync(file.parent)
     return True
 
 

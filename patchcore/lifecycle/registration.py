@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from patchcore.adapters.ledger_records import DatasetVersion
 from patchcore.adapters.registry import BankBuild, BankVersion
+from patchcore.arrivals import record_arrivals
 from patchcore.bank import CONFIG
 from patchcore.files import read_json, sha256_of
 from patchcore.layout import HEATMAPS, SCORES
 from patchcore.lifecycle.services import Services, who
-from patchcore.manifest import read_manifest, scan
+from patchcore.manifest import normal_images, read_manifest, scan
 from patchcore.params import Params
 from patchcore.steps.evaluate import metrics_of
 
@@ -41,6 +42,24 @@ def record_dataset(services: Services, category: str) -> DatasetVersion:
     )
 
 
+def note_arrivals(services: Services, category: str, *, rebuild: bool = False) -> bool:
+    """Write down which normal images came since the last time, and return whether there is anything to write.
+
+    Args:
+        services: the opened workspace.
+        category: whose images.
+        rebuild: forget in which order they came, so that the next bank is built from nothing.
+
+    Raises:
+        Refused: the record is damaged, or an image cannot be read.
+    """
+    workspace = services.workspace
+    present = [entry.sha256 for entry in normal_images(workspace, category)]
+    if not present:  # of a clone without its data: a later `dvc pull` brings the images
+        return False
+    return record_arrivals(workspace.arrivals(category), present, services.params, anew=rebuild)
+
+
 def commit_reports(services: Services, category: str) -> str | None:
     """Commit what `dvc repro` wrote for git to keep, with the parameters and pointers that it was made from.
 
@@ -49,7 +68,8 @@ def commit_reports(services: Services, category: str) -> str | None:
     workspace = services.workspace
     if not services.params.versioning.commit:
         return None
-    made_from = [workspace.params, workspace.pipeline, *workspace.pointers(category)]
+    data = [workspace.arrivals(category), *workspace.pointers(category)]
+    made_from = [workspace.params, workspace.pipeline, *data]
     paths = [*made_from, workspace.lock_file, workspace.reports(category)]
     return services.versioning.commit(paths, f"Build the bank of {category}")
 
@@ -117,8 +137,10 @@ def flat_params(params: Params) -> dict[str, object]:
 
 def _covering(services: Services, category: str) -> dict[str, float | None]:
     built = read_json(services.workspace.build_metrics(category))
+    coreset = built["coreset"]
     return {
         "threshold": built["threshold"]["value"],
-        "bank_rows": built["coreset"]["rows"],
-        "covering_radius": built["coreset"]["radius"],
+        "bank_rows": coreset["rows"],
+        "covering_radius": coreset["radius"],
+        **{name: coreset[name] for name in ("arrivals", "rows_added", "rows_merged")},
     }

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import patchcore
 from patchcore.adapters.versioning import Versioning
+from patchcore.arrivals import record_arrivals
 from patchcore.errors import Refused
 from patchcore.files import new_folder, sha256_of, write_bytes
 from patchcore.images import list_images
 from patchcore.layout import Workspace, find_workspace, pointer_of
-from patchcore.manifest import NOTE, pair_masks
+from patchcore.manifest import NOTE, normal_images, pair_masks
 from patchcore.params import CategoryName, Params, load_params
 from patchcore.progress import progress
 
@@ -120,11 +121,14 @@ def add(workspace: Workspace, category: str, source: Path) -> Added:
     _copy(files, source, workspace.category(category))
     folders = [pointer.with_suffix("") for pointer in workspace.pointers(category)]
     versioning.track(folders)
+    record_arrivals(
+        workspace.arrivals(category), [entry.sha256 for entry in normal_images(workspace, category)], params
+    )
     _list_category(workspace, category)
     counts = {part: sum(file.parts[0] == part for file in files) for part in ("train", "test", "ground_truth")}
     commit = None
     if params.versioning.commit:
-        tracked = [pointer_of(folder) for folder in folders]
+        tracked = [workspace.arrivals(category), *(pointer_of(folder) for folder in folders)]
         ignore_file = workspace.category(category) / workspace.ignore_file.name
         message = f"Add category {category}: {counts['train']} normal and {counts['test']} evaluation images"
         commit = versioning.commit([workspace.params, ignore_file, *tracked], message)

@@ -1,86 +1,125 @@
 """features -> bank: choose the coreset, calibrate the threshold on the held-out normal images, write the bank."""
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 import patchcore
-from patchcore import calibration, coreset, scoring
+from patchcore import calibration, scoring
+from patchcore.arrivals import grouped, read_arrivals
 from patchcore.bank import BankArrays, save
 from patchcore.errors import Refused
 from patchcore.evaluation import score_stored
-from patchcore.extractor import open_extractor
+from patchcore.extractor import Extractor, open_extractor
 from patchcore.feature_store import FeatureStore
-from patchcore.files import write_bytes, write_json
+from patchcore.files import write_json
+from patchcore.incremental import Cover
 from patchcore.index import NearestNeighbours
 from patchcore.layout import Workspace
 from patchcore.manifest import ImageEntry, Manifest, read_manifest
 from patchcore.params import BuildParams, Params
-from patchcore.progress import progress
-from patchcore.steps.indexed_features import require_indexed
+from patchcore.parity import ParityConfig, compare, counterpart, require_parity
+from patchcore.scoring import Scores
+from patchcore.steps.covers import cover_of
+from patchcore.steps.indexed_features import IndexedFeatures
+from patchcore.steps.tables import write_table
 
 
 def run(workspace: Workspace, category: str, params: Params) -> None:
-    """Build the bank of a category from the features of its normal images.
+    """Build the bank of a category from the features of its normal images, group after group as they arrived.
 
     Raises:
-        Refused: there are fewer than two different normal images, or the features are not those of the index.
+        Refused: there are fewer than two different normal images; the record of their arrivals is damaged; or the
+            bank would be one of bfloat16 that does not score as float32 does.
+        Fault: the features are not those of the index.
     """
     manifest = read_manifest(workspace.manifest(category))
-    extractor = open_extractor(params.extract, workspace.root)
-    store = FeatureStore(workspace.feature_store, extractor)
-    remembered, held_out = _split(manifest, params.build.held_out_share)
-    require_indexed(workspace, category, store, manifest.normals)
+    extractor = open_extractor(params.extract, workspace.root, cache=workspace.runtime_cache)
+    store = FeatureStore(workspace.feature_store, extractor, params.extract.store)
+    features = IndexedFeatures(workspace, category, store, manifest.normals)
+    groups, held_out = _split(workspace, manifest, params)
 
-    features = store.load_many([entry.sha256 for entry in remembered])  # (images, h, w, D)
-    chosen = _select(category, features, params.build)
-    rows = np.ascontiguousarray(features.reshape(-1, features.shape[-1])[chosen.indices])  # (M, D)
-    _require_neighbours(category, len(rows), params.build.neighbours)
-    scores = _score(store, held_out, rows, params.build.neighbours)
+    arrived = [[entry.sha256 for entry in group] for group in groups]
+    cover = cover_of(workspace.covers(category), category, features, arrived, params.build)
+    score = _scorer(category, cover.rows, params.build)
+    calibrating = [entry.sha256 for entry in held_out]
+    features.ensure(calibrating)
+    scores = score_stored(features, calibrating, score).image
     threshold = calibration.threshold(scores, params.build.false_alarm_rate)
+    parity = _parity(workspace, extractor, features, held_out[: params.extract.parity_images], score, threshold.value)
+    require_parity(extractor.config, parity)
 
-    arrays = BankArrays(rows, chosen.radii, _sources(chosen.indices, features.shape), scores)
     measured = {
         "dataset": {"sha256": manifest.sha256, "normals": len(manifest.normals), "calibration": len(held_out)},
-        "coreset": _covering(chosen, int(np.prod(features.shape[:3])), params.build),
+        "coreset": _certificate(cover, params.build),
         "threshold": {**vars(threshold), "false_alarm_rate": params.build.false_alarm_rate},
+        "parity": parity.model_dump() if parity else None,
     }
     described = {
         "library": patchcore.__version__,
         "category": category,
         "extractor": extractor.config,
-        "parity": None,
         "scoring": {"neighbours": params.build.neighbours, "smoothing_sigma": params.build.smoothing_sigma},
     }
-    save(workspace.bank(category), arrays, [vars(entry) for entry in remembered], {**measured, **described})
-    _report(workspace, category, measured, chosen.radii)
+    arrays = BankArrays(cover.rows, cover.radii, cover.sources, scores)
+    images = [vars(entry) for group in groups for entry in group]
+    save(workspace.bank(category), arrays, images, {**measured, **described})
+    _report(workspace, category, measured, cover.radii)
 
 
-def _split(manifest: Manifest, share: float) -> tuple[list[ImageEntry], list[ImageEntry]]:
-    """Return the images that the bank remembers and those that calibrate its threshold."""
+def _split(workspace: Workspace, manifest: Manifest, params: Params) -> tuple[list[list[ImageEntry]], list[ImageEntry]]:
+    """Return the images that the bank remembers, in the groups that they came in, and those that calibrate it.
+
+    Both are in order of arrival, and in that of their paths within a group.
+    """
+    digests = [entry.sha256 for entry in manifest.normals]
+    recorded = grouped(read_arrivals(workspace.arrivals(manifest.category)), digests, params)
+    group_of = {sha256: number for number, group in enumerate(recorded) for sha256 in group}
+    out = dict(zip(digests, _held_out(manifest.category, digests, params.build.held_out_share), strict=True))
+    arrived = sorted(manifest.normals, key=lambda entry: group_of[entry.sha256])  # stable: paths stay in order
+    remembered = (entry for entry in arrived if not out[entry.sha256])
+    groups = [list(group) for _, group in groupby(remembered, key=lambda entry: group_of[entry.sha256])]
+    return groups, [entry for entry in arrived if out[entry.sha256]]
+
+
+def _held_out(category: str, digests: Sequence[str], share: float) -> list[bool]:
     try:
-        out = calibration.held_out([entry.sha256 for entry in manifest.normals], share)
+        return calibration.held_out(digests, share)
     except ValueError as error:
         raise Refused(
-            f"category {manifest.category} has too few normal images for a bank",
+            f"category {category} has too few normal images for a bank",
             got=str(error),
             expected="at least two different ones: one to remember, one to calibrate the threshold",
             remedy="add normal images",
         ) from error
-    pairs = list(zip(manifest.normals, out, strict=True))
-    return [entry for entry, held in pairs if not held], [entry for entry, held in pairs if held]
 
 
-def _select(category: str, features: NDArray[np.float32], params: BuildParams) -> coreset.Coreset:
-    patches = features.reshape(-1, features.shape[-1])  # (N, D)
-    size = min(len(patches), max(params.neighbours, round(params.coreset_ratio * len(patches)), 1))
-    with progress(f"build {category}", size) as advance:
-        return coreset.select(
-            patches, size, seed=params.seed, projection_dim=params.projection_dimension, progress=advance
-        )
+def _scorer(category: str, rows: NDArray[np.float32], params: BuildParams) -> Callable[[NDArray[np.float32]], Scores]:
+    """Return what scores features by the rows of the bank."""
+    _require_neighbours(category, len(rows), params.neighbours)
+    index = NearestNeighbours(rows)
+    return lambda patches: scoring.score(patches, rows, index, neighbours=params.neighbours)
+
+
+def _parity(
+    workspace: Workspace,
+    extractor: Extractor,
+    features: IndexedFeatures,
+    images: Sequence[ImageEntry],
+    score: Callable[[NDArray[np.float32]], Scores],
+    threshold: float,
+) -> ParityConfig | None:
+    """Compare the extractor with the one that may score in its place; None where there is none, or no images."""
+    other = counterpart(extractor)
+    if other is None or not images:
+        return None
+    digests = [entry.sha256 for entry in images]
+    store = FeatureStore(workspace.feature_store, other)  # it keeps them: the next build compares the same images
+    store.ensure({entry.sha256: workspace.root / entry.path for entry in images}, lambda _: None)
+    own, theirs = features.load_many(digests), store.load_many(digests)
+    return compare(other.config, own, theirs, lambda patches: score(patches).image, threshold)
 
 
 def _require_neighbours(category: str, rows: int, neighbours: int) -> None:
@@ -93,41 +132,24 @@ def _require_neighbours(category: str, rows: int, neighbours: int) -> None:
         )
 
 
-def _score(
-    store: FeatureStore, images: Sequence[ImageEntry], rows: NDArray[np.float32], neighbours: int
-) -> NDArray[np.float32]:
-    index = NearestNeighbours(rows)
-    digests = [entry.sha256 for entry in images]
-    return score_stored(
-        store, digests, lambda patches: scoring.score(patches, rows, index, neighbours=neighbours)
-    ).image
-
-
-def _covering(chosen: coreset.Coreset, patches: int, params: BuildParams) -> dict[str, object]:
+def _certificate(cover: Cover, params: BuildParams) -> dict[str, object]:
+    """Return how the rows were chosen, and how far from them a patch can be."""
     return {
         "ratio": params.coreset_ratio,
-        "rows": len(chosen.indices),
-        "patches": patches,
-        "radius": float(chosen.radii[-1]),
+        "rows": len(cover.rows),
+        "patches": cover.patches,
+        "radius": cover.radius,
         "projection_dimension": params.projection_dimension,
         "seed": params.seed,
-        "arrivals": 1,
-        "rows_added": 0,
-        "rows_merged": 0,
+        "arrivals": cover.arrivals,
+        "rows_added": cover.added,
+        "rows_merged": cover.merged,
     }
-
-
-def _sources(indices: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """Return image number, grid row and grid column of each pick, int32 (M, 3)."""
-    return np.stack(np.unravel_index(indices, shape[:3]), axis=1).astype(np.int32)
 
 
 def _report(workspace: Workspace, category: str, metrics: Mapping[str, object], radii: NDArray[np.float64]) -> None:
     write_json(workspace.build_metrics(category), metrics)
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["rows", "radius"])
     # A thousand points draw the same curve as a hundred thousand.
     shown = np.unique(np.geomspace(1, len(radii), num=min(len(radii), 1000)).astype(int))
-    writer.writerows((int(rows), float(radii[rows - 1])) for rows in shown)
-    write_bytes(workspace.radius_plot(category), table.getvalue().encode())
+    points = ((int(rows), float(radii[rows - 1])) for rows in shown)
+    write_table(workspace.radius_plot(category), ("rows", "radius"), points)

@@ -1,8 +1,6 @@
 """bank -> metrics: score the evaluation set, measure, and show: curves, scores, example heatmaps."""
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +8,9 @@ import numpy as np
 
 from patchcore.bank import MemoryBank
 from patchcore.errors import Refused
-from patchcore.evaluation import BankEvaluation, evaluate_bank
+from patchcore.evaluation import BankEvaluation, Features, evaluate_bank
 from patchcore.feature_store import FeatureStore
-from patchcore.files import new_folder, write_bytes, write_json
+from patchcore.files import new_folder, write_json
 from patchcore.heatmap import overlay, write_image
 from patchcore.images import load_rgb
 from patchcore.layout import HEATMAPS, SCORES, Workspace
@@ -20,7 +18,8 @@ from patchcore.manifest import Manifest, read_manifest
 from patchcore.metrics import UndefinedMetric
 from patchcore.params import Params
 from patchcore.progress import progress
-from patchcore.steps.indexed_features import require_indexed
+from patchcore.steps.indexed_features import IndexedFeatures
+from patchcore.steps.tables import write_table
 
 _BINS = 40
 
@@ -32,14 +31,15 @@ def run(workspace: Workspace, category: str, params: Params) -> None:
         Refused: the evaluation set has one class only, or the bank is damaged.
     """
     manifest = read_manifest(workspace.manifest(category))
-    bank = MemoryBank.load(workspace.bank(category), weights=workspace.weights)
-    store = FeatureStore(workspace.feature_store, bank.extractor)
-    require_indexed(workspace, category, store, manifest.evaluation)
-    evaluation = measure(bank, store, manifest, workspace, params)
+    bank = MemoryBank.load(workspace.bank(category), weights=workspace.weights, cache=workspace.runtime_cache)
+    store = FeatureStore(workspace.feature_store, bank.extractor, params.extract.store)
+    features = IndexedFeatures(workspace, category, store, manifest.evaluation)
+    features.ensure([entry.sha256 for entry in manifest.evaluation])
+    evaluation = _measure(bank, features, manifest, workspace, params)
     write_json(workspace.metrics(category), report(evaluation, manifest, bank))
     roc = zip(evaluation.roc.false_positive_rate, evaluation.roc.true_positive_rate, strict=True)
-    _write_table(workspace.roc_plot(category), ("false_positive_rate", "true_positive_rate"), roc)
-    _write_table(workspace.histogram_plot(category), ("score", "images", "label"), _histogram(evaluation))
+    write_table(workspace.roc_plot(category), ("false_positive_rate", "true_positive_rate"), roc)
+    write_table(workspace.histogram_plot(category), ("score", "images", "label"), _histogram(evaluation))
     _write_results(workspace, category, manifest, bank, evaluation, params.evaluate.example_heatmaps)
 
 
@@ -53,10 +53,16 @@ def measure(
     """
     images = {entry.sha256: workspace.root / entry.path for entry in manifest.evaluation}
     store.ensure(images, lambda _: None)
+    return _measure(bank, store, manifest, workspace, params)
+
+
+def _measure(
+    bank: MemoryBank, features: Features, manifest: Manifest, workspace: Workspace, params: Params
+) -> BankEvaluation:
     try:
         with progress(f"evaluate {manifest.category}", len(manifest.evaluation)) as advance:
             limit = params.evaluate.aupro_limit
-            return evaluate_bank(bank, store, manifest, workspace.root, aupro_limit=limit, progress=advance)
+            return evaluate_bank(bank, features, manifest, workspace.root, aupro_limit=limit, progress=advance)
     except UndefinedMetric as error:
         raise Refused(
             f"the evaluation set of {manifest.category} has one class only",
@@ -104,7 +110,7 @@ def _write_results(
         )
     ]
     with new_folder(workspace.evaluation_results(category)) as folder:
-        _write_table(folder / SCORES, columns, rows)
+        write_table(folder / SCORES, columns, rows)
         for number in _examples(evaluation, examples):
             path = workspace.root / entries[number].path
             name = f"{HEATMAPS}/{entries[number].label}-{path.stem[:100]}.png"
@@ -124,11 +130,3 @@ def _write_heatmap(path: Path, image: Path, bank: MemoryBank, evaluation: BankEv
     anomaly_map = bank.anomaly_maps(evaluation.scores.part(only))[0]  # (S, S)
     square = load_rgb(image, bank.config.extractor.image_size)
     write_image(path, overlay(square, anomaly_map, bank.threshold))
-
-
-def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_bytes(path, table.getvalue().encode())

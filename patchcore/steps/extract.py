@@ -7,6 +7,7 @@ from patchcore.layout import Workspace
 from patchcore.manifest import read_manifest
 from patchcore.params import Params
 from patchcore.progress import progress
+from patchcore.steps.feature_digests import digests_of
 
 
 def run(workspace: Workspace, category: str, params: Params) -> None:
@@ -17,14 +18,15 @@ def run(workspace: Workspace, category: str, params: Params) -> None:
         UnreadableImage: an image cannot be read.
     """
     manifest = read_manifest(workspace.manifest(category))
-    extractor = open_extractor(params.extract, workspace.root, keep=workspace.weights)
-    store = FeatureStore(workspace.feature_store, extractor)
+    extractor = open_extractor(params.extract, workspace.root, keep=workspace.weights, cache=workspace.runtime_cache)
+    store = FeatureStore(workspace.feature_store, extractor, params.extract.store)
     images = {sha256: workspace.root / path for sha256, path in manifest.paths().items()}
     with progress(f"extract {category}", len(store.missing(images))) as advance:
         store.ensure(images, advance)
+    digests = workspace.feature_digests(category, extractor.fingerprint)
     index = {
         "extractor": extractor.config.model_dump(mode="json"),
         "fingerprint": extractor.fingerprint,
-        "features": {sha256: store.digest(sha256) for sha256 in sorted(images)},
+        "features": digests_of(digests, store, images),
     }
     write_json(workspace.features_index(category), index)

@@ -1,36 +1,89 @@
 """The guard between extract and its successors: features are used only when they are the ones of the index."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from patchcore.errors import Fault
 from patchcore.feature_store import FeatureStore
 from patchcore.files import read_json
 from patchcore.layout import Workspace
 from patchcore.manifest import EvaluationEntry, ImageEntry
-from patchcore.progress import progress
+from patchcore.progress import Advance, progress
+from patchcore.stored_patches import StoredPatches
+
+_AT_ONCE = 8  # images of a block
 
 
-def require_indexed(
-    workspace: Workspace, category: str, store: FeatureStore, images: Sequence[ImageEntry | EvaluationEntry]
-) -> None:
-    """See to it that the store holds, for each image, the bytes that the extract stage wrote down.
+class IndexedFeatures:
+    """The features that the extract stage wrote down: each is checked when it is read, those nobody reads are not."""
 
-    What is missing, because somebody cleaned the store up, is extracted again.
+    def __init__(
+        self, workspace: Workspace, category: str, store: FeatureStore, images: Sequence[ImageEntry | EvaluationEntry]
+    ) -> None:
+        """Take the images that the features may be needed of.
 
-    Raises:
-        Fault: features have changed since.
-        UnreadableImage: an image that has to be extracted again cannot be read.
-    """
-    files = {entry.sha256: workspace.root / entry.path for entry in images}
-    if missing := store.missing(files):
-        with progress(f"extract {category} again", len(missing)) as advance:
-            store.ensure(files, advance)
-    index = read_json(workspace.features_index(category))["features"]
-    for sha256 in files:
-        if index.get(sha256) != store.digest(sha256):
-            raise Fault(
-                f"the features of image {sha256} are not those of {workspace.features_index(category)}",
-                got="other bytes",
-                expected="the features that the extract stage wrote down",
-                remedy=f"run: dvc repro --force --single-item extract@{category}",
-            )
+        Raises:
+            Fault: one of them is not in the index.
+        """
+        self._store, self._category = store, category
+        self._files = {entry.sha256: workspace.root / entry.path for entry in images}
+        self._index = workspace.features_index(category)
+        recorded = read_json(self._index)["features"]
+        for sha256 in self._files:
+            if sha256 not in recorded:
+                raise self._other(sha256, "no features")
+        self._digests: dict[str, str] = {sha256: recorded[sha256] for sha256 in self._files}
+
+    def digest(self, sha256: str) -> str:
+        """Return the sha256 of an image's features, as the extract stage wrote it down."""
+        return self._digests[sha256]
+
+    def ensure(self, digests: Sequence[str]) -> None:
+        """Extract again what is missing, because somebody cleaned the store up.
+
+        Raises:
+            UnreadableImage: an image cannot be read.
+        """
+        if missing := self._store.missing(digests):
+            with progress(f"extract {self._category} again", len(missing)) as advance:
+                self._store.ensure({sha256: self._files[sha256] for sha256 in missing}, advance)
+
+    def load_many(self, digests: Sequence[str]) -> NDArray[np.float32]:
+        """Return the features of several images, by their sha256, float32 (B, h, w, D).
+
+        Raises:
+            Fault: features have changed since they were extracted.
+        """
+        features = self._store.load_many(digests)
+        for sha256, patches in zip(digests, features, strict=True):
+            self._check(sha256, patches)
+        return features
+
+    def patches(self, digests: Sequence[str]) -> StoredPatches:
+        """Return a view of the patches of several images, image by image, that holds none of them in memory.
+
+        Reading it raises as `load_many` does.
+        """
+        return self._store.patches(digests, self._check)
+
+    def blocks(self, digests: Sequence[str], advance: Advance) -> Iterator[NDArray[np.float32]]:
+        """Yield the features of several images, some at a time. Raises as `load_many` does."""
+        for start in range(0, len(digests), _AT_ONCE):
+            advance(start)
+            yield self.load_many(digests[start : start + _AT_ONCE])
+        advance(len(digests))
+
+    def _check(self, sha256: str, features: NDArray[np.float32]) -> None:
+        if hashlib.sha256(np.ascontiguousarray(features).data).hexdigest() != self._digests[sha256]:
+            raise self._other(sha256, "other bytes")
+
+    def _other(self, sha256: str, got: str) -> Fault:
+        return Fault(
+            f"the features of image {sha256} are not those of {self._index}",
+            got=got,
+            expected="the features that the extract stage wrote down",
+            remedy=f"run: dvc repro --force --single-item extract@{self._category}",
+        )

@@ -11,12 +11,13 @@ import numpy as np
 from patchcore import files
 from patchcore.adapters.expectations import Check, Validation, validate_table
 from patchcore.errors import Refused
-from patchcore.images import ImageFacts, describe_all
+from patchcore.images import ImageFacts
 from patchcore.layout import Workspace
 from patchcore.manifest import GOOD, Manifest, scan, write_manifest
 from patchcore.near_duplicates import near_duplicates
 from patchcore.params import Params, ValidateParams
 from patchcore.progress import progress
+from patchcore.steps.known_facts import File, facts_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,11 +73,12 @@ def examine(workspace: Workspace, manifest: Manifest, advance: Callable[[int], N
     Raises:
         UnreadableImage: the bytes of a file cannot be read.
     """
+    images = [File(workspace.root / entry.path, entry.sha256) for entry in manifest.evaluation]
+    images += [File(workspace.root / entry.path, entry.sha256) for entry in manifest.normals]
     masked = [entry for entry in manifest.evaluation if entry.mask]
-    paths = [entry.path for entry in manifest.evaluation] + [entry.path for entry in manifest.normals]
-    masks = [entry.mask for entry in masked if entry.mask]
-    facts = describe_all([workspace.root / path for path in (*paths, *masks)], advance)
-    mask_of = dict(zip((entry.path for entry in masked), facts[len(paths) :], strict=True))
+    masks = [File(workspace.root / str(entry.mask), str(entry.mask_sha256)) for entry in masked]
+    facts = facts_of(workspace.image_facts(manifest.category), [*images, *masks], advance)
+    mask_of = dict(zip((entry.path for entry in masked), facts[len(images) :], strict=True))
     evaluation = [
         Subject(entry.path, "evaluation", entry.label, fact, mask_of.get(entry.path))
         for entry, fact in zip(manifest.evaluation, facts, strict=False)
