@@ -19,6 +19,7 @@ THUMBNAIL_SIDE = 64
 _FORMATS = ("BMP", "JPEG", "PNG", "TIFF")
 # Pillow clips 16-bit and float pixels on conversion, so a picture of those would lose its content in silence.
 _MODES = frozenset({"1", "L", "P", "RGB", "RGBA"})
+_RESIZED_AS_THEY_ARE = frozenset({"L", "RGB"})  # a palette's numbers cannot be averaged
 _LARGEST = 89_478_485  # pixels: a quarter of a gigabyte once decoded; beyond is taken for a decompression bomb
 
 
@@ -104,8 +105,10 @@ def rgb_of_bytes(content: bytes, side: int, name: str) -> NDArray[np.uint8]:
     Raises:
         UnreadableImage: the bytes are not a whole image of a supported kind.
     """
-    square = _decode(content, name).convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
-    return np.asarray(square)
+    image = _decode(content, name)
+    # Channels are resized each by itself: grey gives the same pixels resized once instead of three times.
+    plain = image if image.mode in _RESIZED_AS_THEY_ARE else image.convert("RGB")
+    return np.asarray(plain.resize((side, side), Image.Resampling.BILINEAR).convert("RGB"))
 
 
 def to_square(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

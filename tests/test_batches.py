@@ -117,6 +117,27 @@ def test_an_image_that_cannot_be_read_is_recorded_as_failed(services: Services, 
     assert sum(image.reason is not None for image in recorded.images) == 2
 
 
+def test_many_images_have_the_scores_that_each_has_alone(services: Services, cells: DemoImages, tmp_path: Path) -> None:
+    line = tmp_path / "line"
+    fill_batch([*cells.first, *cells.new], line)
+    images = sorted(line.iterdir())
+    for number in range(3, len(images), 8):  # every part of the batch has lost one
+        images[number].write_bytes(images[number].read_bytes()[:300])
+    value = score(services, line, "b1")
+    assert (value["received"], value["scored"]) == (len(images), len(images) - len(images[3::8]))
+    assert [image["path"] for image in value["images"]] == [str(path) for path in images if path not in images[3::8]]
+    bank = MemoryBank.load(services.workspace.bank("cell"), cache=services.workspace.runtime_cache)
+    alone = [bank.score([load_rgb(Path(image["path"]), 96)]).image[0] for image in value["images"]]
+    assert [np.float32(image["score"]) for image in value["images"]] == alone
+    assert len(list((services.workspace.batch("b1") / "heatmaps").iterdir())) == value["scored"]
+
+
+def test_the_runtime_that_scored_is_recorded_with_the_batch(services: Services, line: Path) -> None:
+    extractor = MemoryBank.load(services.workspace.bank("cell")).config.extractor
+    value = score(services, line, "b1")
+    assert value["runtime"] == f"{extractor.runtime} {extractor.runtime_version} {extractor.precision}"
+
+
 def test_a_batch_of_nothing_but_broken_files_is_a_batch_all_of_which_failed(services: Services, tmp_path: Path) -> None:
     (tmp_path / "line").mkdir()
     (tmp_path / "line" / "a.png").write_bytes(b"")

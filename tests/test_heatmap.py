@@ -29,6 +29,18 @@ def test_it_turns_from_yellow_to_red_where_the_score_is_high() -> None:
     np.testing.assert_array_equal(shown[0, levels > 1.41], np.broadcast_to(shown[0, -1], shown[0, levels > 1.41].shape))
 
 
+def test_the_colours_are_those_of_the_map_that_matplotlib_calls_ylorrd() -> None:
+    from matplotlib import colormaps
+
+    levels = np.linspace(0.81, 1.39, 32, dtype=np.float32)
+    share = (levels - 0.8) / 0.6
+    colours = np.asarray(colormaps["YlOrRd"](share * 0.8 + 0.2))[:, :3] * 255
+    weight = np.minimum(share * 4, 1)[:, None] * 0.6
+    expected = GREY[0] * (1 - weight) + colours * weight
+    shown = overlay(GREY, np.tile(levels, (32, 1)), 1.0)[0]
+    assert np.abs(shown - expected).max() < 2.5  # its table has 256 steps
+
+
 def test_a_colour_hangs_on_the_threshold_not_on_the_image() -> None:
     hot = np.zeros((32, 32), np.float32)
     hot[10, 10] = 1.2

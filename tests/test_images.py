@@ -100,6 +100,15 @@ def test_supported_modes_are_read(tmp_path: Path, mode: str) -> None:
     assert describe(path).mode == mode
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
+@pytest.mark.parametrize("size", [(40, 30), (301, 257), (16, 16)])
+def test_the_pixels_are_those_of_the_colour_picture_resized(tmp_path: Path, mode: str, size: tuple[int, int]) -> None:
+    path = saved(picture(5, *size).convert(mode), tmp_path / "image.png")
+    with Image.open(path) as image:
+        expected = np.asarray(image.convert("RGB").resize((16, 16), Image.Resampling.BILINEAR))
+    assert np.array_equal(load_rgb(path, 16), expected)
+
+
 def truncated(folder: Path) -> Path:
     whole = saved(picture(), folder / "truncated.png")
     whole.write_bytes(whole.read_bytes()[:-800])

@@ -381,9 +381,13 @@ def build(
             "radius": 1.0,
             "projection_dimension": None,
             "seed": 0,
+            "arrivals": 1,
+            "rows_added": 0,
+            "rows_merged": 0,
         },
         "scoring": {"neighbours": 1, "smoothing_sigma": 4.0},
         "threshold": {"value": 0.5, "false_alarm_rate": 0.05, "guaranteed_rate": 0.25},
+        "parity": None,
     }
     sha256 = banks.save(folder / "some-bank", arrays, [{"path": "a.png", "sha256": "0" * 64}], description)
     (folder / "roc.csv").write_text("false_positive_rate,true_positive_rate\n0,0\n0,1\n1,1\n")

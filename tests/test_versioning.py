@@ -94,9 +94,9 @@ def test_tracking_writes_a_pointer_that_names_the_content(workspace: Workspace) 
 
 
 def test_stages_come_in_the_order_of_the_graph_not_of_the_file(workspace: Workspace) -> None:
-    assert Versioning(workspace).stages("bottle") == ["first@bottle", "second@bottle"]
+    assert Versioning(workspace).stages_to_run("bottle") == ["first@bottle", "second@bottle"]
     with pytest.raises(Refused, match="patchcore add screw FOLDER"):
-        Versioning(workspace).stages("screw")
+        Versioning(workspace).stages_to_run("screw")
 
 
 def test_a_stage_runs_where_something_changed_and_only_there(
@@ -113,6 +113,21 @@ def test_a_stage_runs_where_something_changed_and_only_there(
     assert Path(lines[6]).parent == Path(sys.executable).parent  # python and python3 are one program
     assert Path(lines[7]) == workspace.root
     assert capfd.readouterr().out == ""
+
+
+def test_stages_are_to_be_run_until_all_are_up_to_date_and_again_after_any_change(workspace: Workspace) -> None:
+    versioning, both = Versioning(workspace), ["first@bottle", "second@bottle"]
+    versioning.reproduce("first@bottle")
+    assert versioning.stages_to_run("bottle") == both
+    versioning.reproduce("second@bottle")
+    assert versioning.stages_to_run("bottle") == []
+    (workspace.root / "work" / "bottle" / "second").unlink()
+    assert versioning.stages_to_run("bottle") == both
+    versioning.reproduce("second@bottle")
+    _change(workspace, "world")  # the pointer, which has no name, is what changed
+    assert versioning.stages_to_run("bottle") == both
+    versioning.reproduce("second@bottle")
+    assert versioning.stages_to_run("bottle") == []
 
 
 @pytest.mark.parametrize("kind", [Refused, Fault, UsageError])
@@ -141,7 +156,7 @@ def test_missing_data_is_refused_with_the_way_to_get_it(workspace: Workspace) ->
 def test_a_pipeline_that_is_not_yaml_is_refused(workspace: Workspace) -> None:
     workspace.pipeline.write_text("stages: [")
     with pytest.raises(Refused, match=r"dvc\.yaml"):
-        Versioning(workspace).stages("bottle")
+        Versioning(workspace).stages_to_run("bottle")
 
 
 HOLD = """

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 from patchcore.adapters.registry_connection import answering, connect, without_password
 from patchcore.adapters.registry_records import BankBuild, BankVersion
 from patchcore.adapters.registry_run import complete_run, log_run
-from patchcore.bank import MemoryBank
+from patchcore.bank_format import CONFIG, read
 from patchcore.errors import Refused
-from patchcore.files import new_folder
+from patchcore.files import new_folder, sha256_of
 from patchcore.layout import Workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-__all__ = ["PRODUCTION", "BankBuild", "BankVersion", "Registry", "open_registry"]
+__all__ = ["PRODUCTION", "BankBuild", "BankVersion", "Registry", "damage", "open_registry"]
 
 PRODUCTION = "production"
 
@@ -69,8 +69,8 @@ class Registry:
             Fault: MLflow does not answer, or a file cannot be read.
         """
         tags = build.all_tags()
-        if damage := _damage(build.bank, build.bank_sha256):
-            raise Refused(f"the bank in {build.bank}", damage, f"sha256 {build.bank_sha256}", "build it again")
+        if wrong := damage(build.bank, build.bank_sha256):
+            raise Refused(f"the bank in {build.bank}", wrong, f"sha256 {build.bank_sha256}", "build it again")
         if known := self.find(category, build.bank_sha256):
             return known
         with answering(self.tracking_uri):
@@ -148,7 +148,7 @@ class Registry:
             Refused: there is no such version, or the bank that came is not the one that was registered.
         """
         expected = self.version(category, version).bank_sha256
-        if destination.exists() and _damage(destination, expected) is None:
+        if destination.exists() and damage(destination, expected) is None:
             return destination
         from mlflow.artifacts import download_artifacts
 
@@ -166,10 +166,10 @@ class Registry:
                 registry_uri=self.tracking_uri,
             )
             shutil.copytree(came, folder, dirs_exist_ok=True)
-            if damage := _damage(folder, expected):
+            if wrong := damage(folder, expected):
                 raise Refused(
                     f"bank version {version} of {category} from {without_password(self.tracking_uri)}",
-                    got=damage,
+                    got=wrong,
                     expected=f"sha256 {expected}",
                     remedy="its artifacts were changed: restore them, or retrain",
                 )
@@ -220,10 +220,11 @@ def _bank_version(version: "ModelVersion") -> BankVersion:
         ) from error
 
 
-def _damage(folder: Path, bank_sha256: str) -> str | None:
+def damage(folder: Path, bank_sha256: str) -> str | None:
     """Say what keeps the folder from being this bank, all bytes of it; None: it is."""
     try:
-        bank = MemoryBank.load(folder)
+        read(folder)
     except Refused as error:
         return f"a damaged bank ({error.got} instead of {error.expected})"
-    return None if bank.sha256 == bank_sha256 else f"sha256 {bank.sha256}"
+    actual = sha256_of(folder / CONFIG)
+    return None if actual == bank_sha256 else f"sha256 {actual}"

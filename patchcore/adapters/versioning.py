@@ -61,28 +61,31 @@ class Versioning:
         paths = [str(folder.absolute()) for folder in folders]
         self._with_repository(lambda repository: repository.add(paths))
 
-    def stages(self, category: str) -> list[str]:
-        """Return the names of a category's stages, each after those it depends on, as dvc.yaml orders them.
+    def stages_to_run(self, category: str) -> list[str]:
+        """Return the names of a category's stages, each after those it depends on; none where all are up to date.
+
+        This is one look at the graph and its files; to ask stage after stage would open the repository each time.
 
         Raises:
-            Refused: dvc.yaml has no stage for the category, or cannot be read.
+            Refused: dvc.yaml has no stage for the category, or cannot be read, or another process holds DVC's lock.
         """
-        names = self._with_repository(_stage_names)
-        found = [name for name in names if name.endswith(f"@{category}")]
-        if not found:
-            raise Refused(
-                f"{self._workspace.pipeline} has no stage for category {category!r}",
-                got=", ".join(names) or "no stages",
-                expected=f"stages named …@{category}",
-                remedy=f"add the category with: patchcore add {category} FOLDER",
-            )
-        return found
+
+        def look(repository: Any) -> list[str]:
+            from dvc.repo import lock_repo
+            from dvc.repo.reproduce import plan_repro
+
+            with lock_repo(repository):
+                stages = self._stages_of(repository, category)
+                changed = any(stage.changed() for stage in plan_repro(repository.index.graph, stages))
+                return [stage.name for stage in stages] if changed else []
+
+        return self._with_repository(look)
 
     def reproduce(self, stage: str) -> bool:
         """Bring a stage and all before it up to date, as ``dvc repro STAGE`` does.
 
         Args:
-            stage: A name as ``stages`` gives it, such as ``build@bottle``.
+            stage: A name as ``stages_to_run`` gives it, such as ``build@bottle``.
 
         Returns:
             Whether the stage itself had to run (or came out of DVC's cache of earlier runs).
@@ -143,6 +146,21 @@ class Versioning:
         """Return the text of each of a category's DVC pointers, by its path in the workspace."""
         pointers = (pointer for pointer in self._workspace.pointers(category) if pointer.is_file())
         return {self._workspace.relative(pointer): pointer.read_text(encoding="utf-8") for pointer in pointers}
+
+    def _stages_of(self, repository: Any, category: str) -> list[Any]:
+        from dvc.repo.reproduce import plan_repro
+
+        # Pointers (train.dvc) stand in the graph too; they have no name.
+        stages = [stage for stage in plan_repro(repository.index.graph) if getattr(stage, "name", None)]
+        found = [stage for stage in stages if stage.name.endswith(f"@{category}")]
+        if not found:
+            raise Refused(
+                f"{self._workspace.pipeline} has no stage for category {category!r}",
+                got=", ".join(stage.name for stage in stages) or "no stages",
+                expected=f"stages named …@{category}",
+                remedy=f"add the category with: patchcore add {category} FOLDER",
+            )
+        return found
 
     def _initialise_dvc(self) -> None:
         with _quiet():
@@ -221,14 +239,6 @@ def code_version() -> str:
     """Return the library's version and, where it runs from a checkout, the commit: ``0.1.0+v0.1.0-3-gabc1234``."""
     describe = Git(Path(patchcore.__file__).parent).describe()
     return f"{patchcore.__version__}+{describe}" if describe else patchcore.__version__
-
-
-def _stage_names(repository: Any) -> list[str]:
-    from dvc.repo.reproduce import plan_repro
-
-    # Pointers (train.dvc) stand in the graph too; they have no name.
-    names = (getattr(stage, "name", None) for stage in plan_repro(repository.index.graph))
-    return [name for name in names if name is not None]
 
 
 def _stage_error(stage: str, fault: Fault, error_file: Path) -> PatchcoreError:

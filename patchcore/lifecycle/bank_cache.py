@@ -3,6 +3,7 @@
 import shutil
 
 from patchcore.adapters.ledger_records import BankRecord
+from patchcore.adapters.registry import damage
 from patchcore.bank import MemoryBank
 from patchcore.errors import Refused
 from patchcore.lifecycle.services import Services
@@ -12,19 +13,15 @@ def fetch_bank(services: Services, category: str, version: int, bank_sha256: str
     """Return a bank version, from this machine's cache where it is, else from the registry.
 
     Raises:
-        Refused: what the registry has is not the bank of this digest.
+        Refused: what the registry has is not the bank of this digest, or nothing here may score with it.
     """
-    folder = services.workspace.bank_cache / category / f"{version}-{bank_sha256[:16]}"
-    weights = services.workspace.weights
-    if folder.exists():
-        try:
-            bank = MemoryBank.load(folder, weights=weights)
-            if bank.sha256 == bank_sha256:
-                return bank
-        except Refused:
+    workspace = services.workspace
+    folder = workspace.bank_cache / category / f"{version}-{bank_sha256[:16]}"
+    if damage(folder, bank_sha256):
+        if folder.exists():
             shutil.rmtree(folder)  # a damaged copy; the registry has the bank
-    services.registry.download_bank(category, version, folder)
-    bank = MemoryBank.load(folder, weights=weights)
+        services.registry.download_bank(category, version, folder)
+    bank = MemoryBank.load(folder, weights=workspace.weights, cache=workspace.runtime_cache)
     if bank.sha256 != bank_sha256:
         raise Refused(
             f"bank version {version} of {category} in the registry is not the one in the ledger",

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from patchcore.images import UnreadableImage, list_images, load_known
 from patchcore.layout import CONTACT_SHEET, HEATMAPS, RESULTS, RESULTS_TABLE, Workspace
 from patchcore.lifecycle.bank_cache import bank_record, fetch_bank
 from patchcore.lifecycle.services import Services, who
-from patchcore.parallel import in_order
+from patchcore.parallel import in_order, one_blas_thread
 from patchcore.progress import progress
 
 _BATCH_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
@@ -183,56 +182,49 @@ def _results_folder(workspace: Workspace, batch: str) -> Iterator[Path]:
 
 
 def _score_all(bank: MemoryBank, images: Sequence[Received], folder: Path, batch: str) -> list[ImageScore]:
-    step, rows = 4 * bank.config.extractor.batch_size, []  # enough for every core, and no more in memory
+    # Each thread takes a few images from their bytes to their heatmaps: all cores are at work whatever is slow,
+    # and no more images are in memory than are being worked on.
+    step = bank.config.extractor.batch_size
+    parts = (images[start : start + step] for start in range(0, len(images), step))
+    rows: list[ImageScore] = []
     tiles: list[Tile] = []
-    with progress(f"score {batch}", len(images)) as advance:
-        for start in range(0, len(images), step):
-            part = images[start : start + step]
-            readable, failed = _read(part, bank.config.extractor.image_size)
-            rows += failed
-            if readable:
-                rows += _score_some(bank, readable, folder / HEATMAPS, tiles)
-                tiles = most_anomalous(tiles)  # a sheet shows no more: memory does not grow with the batch
-            advance(start + len(part))
+    with progress(f"score {batch}", len(images)) as advance, one_blas_thread():
+        for scored, shown in in_order(lambda part: _score_part(bank, part, folder / HEATMAPS), parts):
+            rows += scored
+            tiles = most_anomalous([*tiles, *shown])  # a sheet shows no more: memory does not grow with the batch
+            advance(len(rows))
     if tiles:
         title = f"{bank.config.category}, batch {batch}: {len(images)} images"
         write_image(folder / CONTACT_SHEET, contact_sheet(tiles, title))
     return sorted(rows, key=lambda row: row.path)
 
 
-def _read(images: Sequence[Received], side: int) -> tuple[list[tuple[Received, NDArray[np.uint8]]], list[ImageScore]]:
-    readable, failed = [], []
-    for image, pixels in zip(images, in_order(lambda image: _pixels(image, side), images), strict=True):
-        if isinstance(pixels, UnreadableImage):
-            reason = f"got {pixels.got}, expected {pixels.expected}"
-            failed.append(ImageScore(image.path, image.sha256, None, None, None, reason))
-        else:
-            readable.append((image, pixels))
-    return readable, failed
-
-
-def _pixels(image: Received, side: int) -> NDArray[np.uint8] | UnreadableImage:
-    try:
-        return load_known(image.file, image.sha256 or "", side)
-    except UnreadableImage as error:
-        return error
-
-
-def _score_some(
-    bank: MemoryBank, images: Sequence[tuple[Received, NDArray[np.uint8]]], heatmaps: Path, tiles: list[Tile]
-) -> list[ImageScore]:
-    scores = bank.score([pixels for _, pixels in images])
-    p_values, anomalous = bank.p_values(scores.image), bank.anomalous(scores.image)
-    maps = bank.anomaly_maps(scores)
-    rows = []
-    for number, (image, pixels) in enumerate(images):
+def _score_part(bank: MemoryBank, images: Sequence[Received], heatmaps: Path) -> tuple[list[ImageScore], list[Tile]]:
+    """Score a few images in the calling thread, and draw those that could be read."""
+    readable, rows = _read(images, bank.config.extractor.image_size)
+    tiles: list[Tile] = []
+    if not readable:
+        return rows, tiles
+    scores = bank.score([pixels for _, pixels in readable])
+    p_values, anomalous, maps = bank.p_values(scores.image), bank.anomalous(scores.image), bank.anomaly_maps(scores)
+    for number, (image, pixels) in enumerate(readable):
         picture = overlay(pixels, maps[number], bank.threshold)
         write_image(heatmaps / f"{image.file.stem[:100]}-{(image.sha256 or '')[:8]}.png", picture)
-        score, p_value = float(scores.image[number]), float(p_values[number])
-        decision = bool(anomalous[number])
+        score, p_value, decision = float(scores.image[number]), float(p_values[number]), bool(anomalous[number])
         tiles.append(Tile(picture, image.file.name, score, p_value, decision))
         rows.append(ImageScore(image.path, image.sha256, score, p_value, decision, None))
-    return rows
+    return rows, tiles
+
+
+def _read(images: Sequence[Received], side: int) -> tuple[list[tuple[Received, NDArray[np.uint8]]], list[ImageScore]]:
+    readable, failed = [], []
+    for image in images:
+        try:
+            readable.append((image, load_known(image.file, image.sha256 or "", side)))
+        except UnreadableImage as error:
+            reason = f"got {error.got}, expected {error.expected}"
+            failed.append(ImageScore(image.path, image.sha256, None, None, None, reason))
+    return readable, failed
 
 
 def _record(
@@ -253,7 +245,7 @@ def _record(
         received=len(images),
         scored=len(rows) - failed,
         failed=failed,
-        runtime=f"{config.extractor.runtime} {version('torch')} {config.extractor.precision}",
+        runtime=scorer.bank.extractor.at_work,
         code_version=code_version(),
         who=who(),
         scored_at=now(),

@@ -150,15 +150,15 @@ def rules(params: GateParams) -> gates.Rules:
 
 
 def _require_usable(services: Services, version: BankVersion) -> None:
-    """Fetch a bank with its digests checked and find its weights: what cannot score does not go to production."""
-    _ = fetch_bank(services, version.category, version.version, version.bank_sha256).extractor
+    """Fetch a bank, its digests checked, and load its backbone: what cannot score does not go to production."""
+    fetch_bank(services, version.category, version.version, version.bank_sha256).prepare()
 
 
 def _evaluation(services: Services, version: BankVersion, manifest: Manifest) -> gates.Evaluation:
     metrics, measured_on = dict(version.metrics), version.evaluation_sha256
     if measured_on != manifest.evaluation_sha256:
         bank = fetch_bank(services, manifest.category, version.version, version.bank_sha256)
-        store = FeatureStore(services.workspace.feature_store, bank.extractor)
+        store = FeatureStore(services.workspace.feature_store, bank.extractor, services.params.extract.store)
         evaluation = measure(bank, store, manifest, services.workspace, services.params)
         metrics |= metrics_of(report(evaluation, manifest, bank))
         measured_on = manifest.evaluation_sha256
