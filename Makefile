@@ -9,7 +9,7 @@ export GX_ANALYTICS_ENABLED := false
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help demo test check format constraints clean
+.PHONY: help demo test check format constraints benchmarks clean
 
 help:
 	@echo "make demo         live through a bank's first weeks on real images of solar cells, in demo/"
@@ -17,6 +17,7 @@ help:
 	@echo "make check        lint, types, the arrows between modules"
 	@echo "make format       format the code, and write the code dependencies into dvc.yaml"
 	@echo "make constraints  pin what pyproject.toml allows to the newest versions, into .constraints.txt"
+	@echo "make benchmarks   our speed beside the peers', 1 to 2 hours, tables into .benchmarks/"
 	@echo "make clean        remove the virtual environment and the demo"
 
 demo: .venv/ready
@@ -42,6 +43,13 @@ constraints:
 	$(BIN)/pip install --quiet --editable '.[demo,dev]'
 	$(BIN)/pip freeze --exclude-editable > .constraints.txt
 	touch .venv/ready
+
+# One after the other, on a quiet machine: each measures time.
+BENCHMARKS := scoring fastflow coreset out_of_core search incremental startup commands decoding
+benchmarks: .venv/ready
+	@mkdir -p .benchmarks
+	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py > .benchmarks/$$name.md || exit 1; cat .benchmarks/$$name.md; done
+	@$(BIN)/python benchmarks/growth.py --plot docs/growth.png > .benchmarks/growth.md && cat .benchmarks/growth.md
 
 clean:
 	rm -rf .venv demo
