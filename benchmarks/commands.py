@@ -122,7 +122,11 @@ def _answers(url: str) -> bool:
 def _show_imports(command: str, log: str) -> None:
     """Print the packages that take longest to import; a package is charged for what it imports first."""
     own, total = _imports(log)
-    table = Table(f"Imports of {command}: {total:.1f} s in all, its child processes left out", "package", "seconds of its own modules")
+    table = Table(
+        f"Imports of {command}: {total:.1f} s in all, its child processes left out",
+        "package",
+        "seconds of its own modules",
+    )
     for package, seconds in sorted(own.items(), key=lambda item: -item[1])[:15]:
         table.add(package, seconds)
     table.show()

@@ -39,7 +39,7 @@ def main() -> None:
         peer.call("fastflow", name="FastFlow", backbone="wide_resnet50_2", side=224, batch=8)
         for runtime in (name for names in _PEER.values() for name in names):
             sides[f"FastFlow, {runtime}"] = partial(peer.call, "run", scorer=f"FastFlow {runtime}", batch=8)
-        _show(interleaved({**sides, **bare_sides(block, images)}, options.rounds), len(images), options.runtimes)
+        _show(interleaved({**sides, **bare_sides(block, images, 8)}, options.rounds), len(images), options.runtimes)
 
 
 def _random_backbone(folder: Path, runtime: str) -> ExtractParams:

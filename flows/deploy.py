@@ -1,5 +1,8 @@
 """Every flow with its schedule, served from this process until it is stopped."""
 
+import asyncio
+import signal
+from collections.abc import Sequence
 from typing import Any
 
 from flows.ingest import ingest
@@ -7,6 +10,8 @@ from flows.promote import promote, rollback
 from flows.retrain import retrain
 from flows.score import score
 from patchcore.lifecycle.services import open_services
+
+_PATIENCE = 10.0  # seconds for the runner to pause its schedules and stop
 
 
 def deployments(workspace: str) -> list[Any]:
@@ -30,6 +35,21 @@ def deployments(workspace: str) -> list[Any]:
 
 def serve(workspace: str) -> None:
     """Serve the deployments of a workspace; returns when it is interrupted."""
-    from prefect import serve as serve_deployments
+    asyncio.run(_serve(deployments(workspace)))
 
-    serve_deployments(*deployments(workspace), limit=1)
+
+async def _serve(served: Sequence[Any]) -> None:
+    from prefect import aserve
+
+    serving = asyncio.create_task(aserve(*served, limit=1))
+    interrupted = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
+    waiting = asyncio.create_task(interrupted.wait())
+    await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    # A cancellation that comes while the process of a flow run ends may be lost in Prefect's runner: it is asked again.
+    while not serving.done():
+        serving.cancel()
+        await asyncio.wait({serving}, timeout=_PATIENCE)
+    if not serving.cancelled():
+        serving.result()  # raises what ended it

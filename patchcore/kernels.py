@@ -36,8 +36,7 @@ COORDINATES = 48
 BOX = 8  # coordinates that a box bounds
 STAGES = COORDINATES // LANES
 VECTORS = "dae494419f48d340"
-"""Of the sha256 of vectors.py. A changed expression has to change this file: numba looks at it alone to see whether the
-code that it kept is old."""
+"""Sha256 of vectors.py, its begin: to decide whether compiled code is old, numba looks at this file alone."""
 
 
 def _compiled(function: Any) -> Any:
@@ -83,7 +82,7 @@ class _Tile(NamedTuple):
         short: float32 (T, K), their short vectors.
         columns: float32 (BOX, T), the first coordinates of these.
         slack: float32 (T,), what a distance between short vectors may be wrong by.
-        limits: float32 (T,), the largest squared distance of a short vector that cannot be excluded.
+        limits: float32 (T,), squared distance of short vectors beyond which a row is excluded.
         starts: float32 (T,), squared distance to the nearest box of points of which nothing is known, else -1.
         bounds: float32 (C, T), squared distance of every point to every box; infinite once the pair was compared.
         listed: int64 (T,), points under comparison with a cell.
@@ -170,11 +169,11 @@ def _add_rest(bank, tile, t):  # type: ignore[no-untyped-def]
 def _take(bank, tile, source, first, count):  # type: ignore[no-untyped-def]
     """Fill the tile; return -1, or the number of a point that is not finite."""
     for group in range(0, count, 4):
-        end = min(group + 4, count)
-        for t in range(group, end):
+        four = range(group, min(group + 4, count))
+        for t in four:
             _copy(bank, tile, source, (first + t) * bank.width, t)
         _project(bank, tile, group)
-        for t in range(group, end):
+        for t in four:
             if not _add_rest(bank, tile, t):
                 return first + t
     return -1
@@ -189,9 +188,8 @@ def _bound_cells(bank, tile, cells):  # type: ignore[no-untyped-def]
             gap = fill(np.float32(0))
             for k in range(BOX):
                 side = (cell * BOX + k) * 2
-                gap = add_gap(
-                    gap, load(tile.columns, k * TILE + t), spread(bank.boxes, side), spread(bank.boxes, side + 1)
-                )
+                low, high = spread(bank.boxes, side), spread(bank.boxes, side + 1)
+                gap = add_gap(gap, load(tile.columns, k * TILE + t), low, high)
             store(gap, tile.bounds, cell * TILE + t)
             least = smaller(gap, least)
         store(least, tile.starts, t)
@@ -206,10 +204,8 @@ def _limit(bank, squared, slack):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _sift(bank, tile, cell, points, work):  # type: ignore[no-untyped-def]
-    """List the points (given as bits) that some row of a cell may be near to; return how many there are.
-
-    What is left after each 16 coordinates moves up, without a branch that the processor would have to guess.
-    """
+    """List the points (given as bits) that some row of a cell may be near to; return how many there are."""
+    # What is left after each 16 coordinates moves up, without a branch that the processor would have to guess.
     block = load_block(bank.blocks, cell * COORDINATES * LANES)
     asked = left = 0
     while points:
@@ -246,10 +242,9 @@ def _compare(bank, tile, cell, left, squared, nearest, work):  # type: ignore[no
         while alive:
             row = cell * LANES + lane
             distance = _squared_distance(tile.points, t * bank.depth, bank.rows, row * bank.depth, bank.depth)
-            number = bank.numbers[row]
-            if distance < squared[t] or (distance == squared[t] and number < nearest[t]):
+            if distance < squared[t] or (distance == squared[t] and bank.numbers[row] < nearest[t]):
                 squared[t] = distance
-                nearest[t] = number
+                nearest[t] = bank.numbers[row]
                 tile.limits[t] = _limit(bank, distance, tile.slack[t])
             work[STAGES] += 1
             alive &= ~(1 << lane) & within(sums, spread(tile.limits, t))
@@ -275,24 +270,22 @@ def _search(bank, tile, cells, squared, nearest, work):  # type: ignore[no-untyp
 
 
 @_compiled
+def _new_tile(depth, cells):  # type: ignore[no-untyped-def]
+    points, centred = np.zeros(TILE * depth, np.float32), np.zeros(4 * depth, np.float32)
+    short, columns = np.zeros(TILE * COORDINATES, np.float32), np.zeros(BOX * TILE, np.float32)
+    slack, limits, starts = np.zeros(TILE, np.float32), np.zeros(TILE, np.float32), np.zeros(TILE, np.float32)
+    bounds, sums = np.empty(cells * TILE, np.float32), np.empty(TILE * LANES, np.float32)
+    return _Tile(points, centred, short, columns, slack, limits, starts, bounds, np.empty(TILE, np.int64), sums)
+
+
+@_compiled
 def lower(bank, points, squared, nearest, work):  # type: ignore[no-untyped-def]
     """Lower each point's squared distance, and the number of its nearest row, where a row of the bank is nearer.
 
     Returns -1, or the number of a point that is not finite; what came before it is done then.
     """
     cells = len(bank.numbers) // LANES
-    tile = _Tile(
-        np.zeros(TILE * bank.depth, np.float32),
-        np.zeros(4 * bank.depth, np.float32),
-        np.zeros(TILE * COORDINATES, np.float32),
-        np.zeros(BOX * TILE, np.float32),
-        np.zeros(TILE, np.float32),
-        np.empty(TILE, np.float32),
-        np.empty(TILE, np.float32),
-        np.empty(cells * TILE, np.float32),
-        np.empty(TILE, np.int64),
-        np.empty(TILE * LANES, np.float32),
-    )
+    tile = _new_tile(bank.depth, cells)
     for first in range(0, len(squared), TILE):
         count = min(TILE, len(squared) - first)
         bad = _take(bank, tile, points, first, count)
