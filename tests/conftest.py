@@ -20,7 +20,8 @@ from patchcore.steps import build, evaluate, extract
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-pytest_plugins = ("tests.cells",)  # the fixtures of flows and commands
+# flows and commands; a database; MLflow and Prefect; ledgers
+pytest_plugins = ("tests.cells", "tests.postgresql", "tests.servers", "tests.ledgers")
 
 for switch, value in {
     "DO_NOT_TRACK": "1",
@@ -30,6 +31,11 @@ for switch, value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }.items():
     os.environ[switch] = value
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The workers share the cores: a thread that waits for others must not spin. As many threads as ever, so that what
+    # is shown about their number stays true; set before anything loads OpenMP.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,25 +3,33 @@
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import make_url, text
+from sqlalchemy.engine import URL
 
-from patchcore.adapters.ledger import Ledger, open_ledger
+from patchcore.adapters import ledger_migrations
+from patchcore.adapters.ledger import Ledger, migrate, open_ledger
+from patchcore.adapters.ledger_database import REVISION
 from patchcore.adapters.ledger_records import now, utc_text
+from patchcore.adapters.ledger_tables import metadata
 from patchcore.errors import Fault, Refused
 from patchcore.layout import Workspace
+from tests.ledgers import fill
+from tests.tampering import Owner
+
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "state" / "ledger.db"
-
-
-@pytest.fixture
-def ledger(file: Path) -> Ledger:
-    return Ledger(f"sqlite:///{file}")
 
 
 RACE = """
@@ -35,21 +43,22 @@ bank = ("bottle", version, f"bank{version}")
 ledger.record_bank(*bank, dataset_version=1, dataset_sha256="d1", run_id="r", git_commit=None)
 try:
     category, *content = bank
-    ledger.decide(category, "promote", *content, expected_production=None, reason="", verdict={}, who="race")
+    ledger.decide(category, "promote", *content, expected=None, reason="", verdict={}, who="race")
 except Refused:
     sys.exit(3)
 """
 
 
-def test_of_processes_that_make_the_ledger_and_promote_at_once_one_wins(file: Path) -> None:
-    url = f"sqlite:///{file}"
-    racers = [subprocess.Popen([sys.executable, "-c", RACE, url, str(version)]) for version in range(1, 9)]
+def test_of_processes_that_make_the_ledger_and_promote_at_once_one_wins(ledger_url: str) -> None:
+    command = [sys.executable, "-c", RACE, ledger_url]
+    racers = [subprocess.Popen([*command, str(version)]) for version in range(1, 9)]
     codes = [racer.wait(timeout=60) for racer in racers]
     assert sorted(codes) == [0, *[3] * 7]
-    ledger = Ledger(url)
+    ledger = Ledger(ledger_url)
     (winner,) = ledger.history("bottle")
     assert winner.to_version == codes.index(0) + 1
     assert len([version for version in range(1, 9) if ledger.bank("bottle", version)]) == 8
+    assert ledger.verify().ok
 
 
 def test_a_ledger_in_a_place_that_is_no_folder_is_a_fault_that_names_it(tmp_path: Path) -> None:
@@ -60,25 +69,113 @@ def test_a_ledger_in_a_place_that_is_no_folder_is_a_fault_that_names_it(tmp_path
         assert str(path) in caught.value.what
 
 
-def test_a_ledger_that_somebody_else_keeps_writing_to_is_a_fault_after_a_while(ledger: Ledger, file: Path) -> None:
-    with sqlite3.connect(file) as database:
-        database.execute("BEGIN IMMEDIATE")
-        with pytest.raises(Fault, match="locked"):
-            Ledger(f"sqlite:///{file}", wait=0.1).check()
+def test_a_ledger_that_somebody_else_keeps_writing_to_is_a_fault_after_a_while(ledger_url: str) -> None:
+    with Ledger(ledger_url)._database.writing(), pytest.raises(Fault, match="lock"):
+        Ledger(ledger_url, wait=0.1).check()
 
 
-@pytest.mark.parametrize("url", ["no url", "postgresql://ann:secret@host/ledger", "sqlite://", "sqlite:///:memory:"])
+def test_who_reads_sees_one_state_while_others_write(ledger: Ledger, ledger_url: str) -> None:
+    fill(ledger)
+    with ledger.tables() as tables:
+        links = list(tables["chain"].rows)
+        Ledger(ledger_url).record_event("bottle", "ingest", {}, who="ann")
+        events = list(tables["events"].rows)
+    assert len(events) == 2
+    assert len(links) == ledger.verify().records - 1
+
+
+def test_a_ledger_that_can_only_be_read_answers_but_does_not_write(file: Path) -> None:
+    fill(Ledger(f"sqlite:///{file}"))
+    reader = Ledger(f"sqlite:///file:{file}?mode=ro&uri=true")
+    assert reader.production("bottle") is not None
+    with pytest.raises(Fault, match="readonly"):
+        reader.check()
+
+
+def test_a_server_that_is_not_there_is_a_fault_that_shows_no_password() -> None:
+    with pytest.raises(Fault, match="cannot be used") as caught:
+        Ledger("postgresql://ann:secret@127.0.0.1:1/ledger")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["no url", "mysql://ann:secret@host/ledger", "sqlite://", "sqlite:///:memory:"])
 def test_other_databases_are_refused_and_no_password_is_shown(url: str) -> None:
     with pytest.raises(Refused) as caught:
         Ledger(url)
     assert "secret" not in str(caught.value)
 
 
-def test_a_ledger_of_a_later_version_is_refused(ledger: Ledger, file: Path) -> None:
-    with sqlite3.connect(file) as database:
-        database.execute("PRAGMA user_version = 99")
-    with pytest.raises(Refused, match="format 99"):
-        Ledger(f"sqlite:///{file}")
+def test_a_ledger_of_a_later_version_is_refused(ledger: Ledger, ledger_url: str) -> None:
+    Owner(ledger_url).run("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(Refused, match="revision 9999"):
+        Ledger(ledger_url)
+    with pytest.raises(Refused, match="9999"):
+        migrate(ledger_url)
+
+
+def test_a_ledger_of_format_1_is_carried_over_with_all_that_it_holds(file: Path) -> None:
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as database:
+        database.executescript((REPOSITORY / "tests/data/ledger_format_1.sql").read_text())
+    url = f"sqlite:///{file}"
+    with pytest.raises(Refused, match="patchcore migrate"):
+        Ledger(url)
+    migrate(url)
+    migrate(url)  # twice is no harm
+    ledger = Ledger(url)
+    verification = ledger.verify()
+    assert (verification.ok, verification.records) == (True, 2 + 2 + 3 + 2 + 3 + 2)
+    story = [(entry.action, entry.from_version, entry.to_version) for entry in ledger.history("bottle")]
+    assert story == [("promote", None, 1), ("promote", 1, 2), ("rollback", 2, 1)]
+    batch = ledger.batch("4711")
+    assert batch is not None
+    assert [(image.path, image.score) for image in batch.images] == [
+        ("a.png", 7.5),
+        ("b.png", 0.1 + 0.2),
+        ("broken.png", None),
+    ]
+    assert (batch.record.scoring, batch.record.run_id, batch.record.calibration_images) == (1, "run1", None)
+    assert len(ledger.image("a" * 64)) == 2
+    ledger.check()
+
+
+def test_the_migrations_make_the_tables_that_the_code_uses(ledger: Ledger) -> None:
+    with ledger._database._engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        differences = [entry for entry in compare_metadata(context, metadata) if "alembic_version" not in str(entry)]
+    assert differences == []
+    assert ScriptDirectory.from_config(ledger_migrations.config()).get_current_head() == REVISION
+
+
+def test_a_role_that_may_only_add_and_read_does_all_that_the_lifecycle_does(
+    ledger: Ledger, ledger_url: str, postgresql_server: URL
+) -> None:
+    if not ledger_url.startswith("postgresql"):
+        pytest.skip("SQLite has no roles")
+    script = (REPOSITORY / "docs/postgresql.md").read_text()
+    grants = script.split("```sql")[2].split("```")[0]
+    role = f"writer_{make_url(ledger_url).database}"
+    owner = Owner(ledger_url)
+    password = make_url(ledger_url).password
+    owner.run(
+        f"CREATE ROLE {role} LOGIN PASSWORD '{password}'",
+        *filter(str.strip, grants.replace("patchcore_writer", role).split(";")),
+    )
+    url = make_url(ledger_url).set(username=role).render_as_string(hide_password=False)
+    try:
+        least = Ledger(url)
+        least.check()
+        fill(least).checkpoint()
+        assert least.verify().ok
+        for attempt in ("DELETE FROM images", "UPDATE chain SET kind = 'x'", "TRUNCATE images", "DROP TABLE overrides"):
+            refused = pytest.raises(Fault, match=r"permission denied|must be owner")
+            with refused, least._database.writing() as connection:
+                connection.execute(text(attempt))
+        with pytest.raises(Fault, match="must be owner"):
+            least.archive(1, 100, count=1, name="n", sha256="s", who="eve")
+        assert least.verify().ok
+    finally:
+        owner.run(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
 def test_the_environment_says_where_the_ledger_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,87 +1,124 @@
-"""Whether the ledger still says what was written into it, as far as the database alone can tell."""
+"""Whether the ledger still says what was written into it; and the checkpoints that name its state."""
 
-import hashlib
-from collections.abc import Callable, Iterator
+import heapq
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import DatabaseError
 
-from patchcore.adapters.ledger_records import Verification, images_digest
-from patchcore.adapters.ledger_tables import batches, images, metadata, triggers
-from patchcore.files import canonical_json
+from patchcore import chain as links
+from patchcore.adapters.ledger_database import Book, all_records
+from patchcore.adapters.ledger_engines import Kind
+from patchcore.adapters.ledger_links import content_columns, make_checkpoint
+from patchcore.adapters.ledger_records import Checkpoint, Verification
+from patchcore.adapters.ledger_tables import KINDS, archives, chain, checkpoints, images
+from patchcore.chain_walk import Anchor, Walk, walk
 
-_Check = Callable[[Connection], Iterator[str]]
-
-
-def verify(connection: Connection) -> Verification:
-    """Check everything, and report every problem rather than the first."""
-    problems = [problem for check in _CHECKS for problem in _run(check, connection)]
-    counts = {
-        table.name: connection.scalar(select(func.count()).select_from(table)) or 0 for table in metadata.sorted_tables
-    }
-    last = {table.name: connection.scalar(select(func.max(table.c.id))) or 0 for table in metadata.sorted_tables}
-    head = hashlib.sha256(canonical_json(last)).hexdigest()
-    return Verification(not problems, sum(counts.values()), head, tuple(problems))
+_AT_ONCE = 5000  # rows that are fetched together: bounds memory
 
 
-def _run(check: _Check, connection: Connection) -> list[str]:
+class Checks(Book):
+    """The ledger's evidence about itself."""
+
+    def verify(
+        self,
+        anchors: Sequence[Anchor] = (),
+        trusted: Collection[str] = (),
+        archived: Mapping[tuple[int, int], Iterable[tuple[int, bytes]]] | None = None,
+    ) -> Verification:
+        """Check the database, its guards, and every record from the first to the last.
+
+        Args:
+            anchors: What was written down of the ledger elsewhere.
+            trusted: Public keys that checkpoints must be signed by; none: any key will do, and none at all.
+            archived: Sequence and content digest of the images in each archive that is at hand, by the first and last
+                sequence of the archive.
+        """
+        with self._database.reading() as connection:
+            kind = self._database.kind
+            problems = [
+                *_run("the database", lambda: list(kind.damage(connection))),
+                *_run("its guards", lambda: list(_guards(kind, connection))),
+            ]
+            found = _walk(StoredRecords(connection, archived or {}), anchors, trusted)
+        problems += found.problems
+        return Verification(not problems, found.size, found.head, found.root, found.first_bad, tuple(problems))
+
+    def checkpoint(self) -> Checkpoint:
+        """Name all records so far, and return the name; where nothing came since the last one, that one.
+
+        Raises:
+            Fault: the ledger cannot be written.
+        """
+        with self._database.writing() as connection:
+            newest = select(checkpoints).order_by(checkpoints.c.size.desc()).limit(1)
+            last = connection.execute(newest).mappings().first()
+            end = connection.scalar(select(chain.c.sequence).order_by(chain.c.sequence.desc()).limit(1)) or 0
+            if last is None or end > last["sequence"]:
+                make_checkpoint(connection, self._database.signer)
+        return self.checkpoints()[-1]
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Return every checkpoint, the first one first."""
+        with self._database.reading() as connection:
+            return all_records(connection, Checkpoint, checkpoints)
+
+
+def _run(what: str, check: Callable[[], list[str]]) -> list[str]:
     try:
-        return list(check(connection))
+        return check()
     except DatabaseError as error:  # a damaged file answers some questions and not others
-        return [f"{(check.__doc__ or '').strip()}: {error.orig}"]
+        return [f"{what}: {error.orig}"]
 
 
-def _integrity(connection: Connection) -> Iterator[str]:
-    """The file is sound."""
-    for (line,) in connection.exec_driver_sql("PRAGMA integrity_check"):
-        if line != "ok":
-            yield f"SQLite: {line}"
+def _guards(kind: Kind, connection: Connection) -> Iterator[str]:
+    standing = kind.standing_guards(connection)
+    for name, statement in kind.guards():
+        if standing.get(name) != statement:
+            yield f"guard {name} is {'altered' if name in standing else 'missing'}: the database would allow changes"
 
 
-def _references(connection: Connection) -> Iterator[str]:
-    """Every bank, data-set version and batch that a record names is there."""
-    for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
-        yield f"{table} {row} names a record that is not in {parent}"
+def _walk(records: "StoredRecords", anchors: Sequence[Anchor], trusted: Collection[str]) -> Walk:
+    try:
+        return walk(records, anchors, trusted)
+    except DatabaseError as error:
+        return Walk(first_bad=1, problems=[f"the records cannot be read: {error.orig}"])
 
 
-def _append_only(connection: Connection) -> Iterator[str]:
-    """The database still refuses changes."""
-    query = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
-    present = {row[0]: row[1] for row in connection.exec_driver_sql(query)}
-    for name, statement in triggers():
-        if present.get(name) != statement:
-            yield f"trigger {name} is {'altered' if name in present else 'missing'}"
+class StoredRecords:
+    """The records of a ledger in its database, and in archives at hand, as `patchcore.chain_walk` reads them."""
 
+    kinds = tuple(KINDS)
 
-def _no_gaps(connection: Connection) -> Iterator[str]:
-    """No record was taken out: ids count from 1 to the last one that the database gave."""
-    given = {row[0]: row[1] for row in connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")}
-    for table in metadata.sorted_tables:
-        count = connection.scalar(select(func.count()).select_from(table)) or 0
-        if count != given.get(table.name, 0):
-            yield f"{table.name}: {count} records, {given.get(table.name, 0)} were written"
+    def __init__(self, connection: Connection, archived: Mapping[tuple[int, int], Iterable[tuple[int, bytes]]]) -> None:
+        self._connection, self._archived = connection, archived
 
+    def links(self) -> Iterator[tuple[int, str, bytes, bytes, bytes]]:
+        """Yield every link."""
+        yield from self._rows("SELECT sequence, kind, content, previous, hash FROM chain ORDER BY sequence")
 
-def _counts(connection: Connection) -> Iterator[str]:
-    """Each batch has as many scored and failed images as it says."""
-    numbers = (func.count(images.c.id), func.count(images.c.score))
-    query = select(batches.c.batch, batches.c.received, batches.c.scored, *numbers)
-    query = query.join_from(batches, images, isouter=True).group_by(batches.c.id)
-    for batch, received, scored, images_present, scores_present in connection.execute(query):
-        if (received, scored) != (images_present, scores_present):
-            yield (
-                f"batch {batch}: {received} received and {scored} scored, "
-                f"{images_present} images and {scores_present} scores"
-            )
+    def contents(self, kind: str) -> Iterator[tuple[int, bytes]]:
+        """Yield sequence and content digest of every record of a kind."""
+        stored = self._stored(kind)
+        yield from heapq.merge(stored, *self._archived.values()) if kind == images.name else stored
 
+    def _stored(self, kind: str) -> Iterator[tuple[int, bytes]]:
+        names = [column.name for column in content_columns(KINDS[kind])]
+        columns = ", ".join(f'"{name}"' for name in names)
+        for sequence, *values in self._rows(f"SELECT sequence, {columns} FROM {kind} ORDER BY sequence"):  # noqa: S608
+            yield sequence, links.digest_of_sorted(names, values)
 
-def _digests(connection: Connection) -> Iterator[str]:
-    """Each batch has the images that its digest names."""
-    query = select(images.c.path, images.c.sha256)
-    for number, batch, digest in connection.execute(select(batches.c.id, batches.c.batch, batches.c.images_sha256)):
-        rows = connection.execute(query.where(images.c.batch_id == number))
-        if images_digest((path, sha256) for path, sha256 in rows) != digest:
-            yield f"batch {batch}: its images are not those that were recorded"
+    def checkpoints(self) -> Mapping[int, Mapping[str, Any]]:
+        """Return the values of each checkpoint by its sequence."""
+        rows = self._connection.execute(select(checkpoints)).mappings()
+        return {row["sequence"]: dict(row) for row in rows}
 
+    def archived(self) -> Sequence[tuple[str, int, int]]:
+        """Return which images lie in archives that are not at hand."""
+        rows = self._connection.execute(select(archives.c.first, archives.c.last))
+        return [(images.name, first, last) for first, last in rows if (first, last) not in self._archived]
 
-_CHECKS: tuple[_Check, ...] = (_integrity, _references, _append_only, _no_gaps, _counts, _digests)
+    def _rows(self, query: str) -> Iterator[Any]:
+        options = {"stream_results": True, "yield_per": _AT_ONCE}
+        yield from self._connection.exec_driver_sql(query, execution_options=options)

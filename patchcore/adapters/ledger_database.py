@@ -1,67 +1,70 @@
 """The ledger's connection to its database: writers take turns, commits reach the disk, errors say what to do."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Connection,
-    Engine,
-    NullPool,
-    RowMapping,
-    Table,
-    create_engine,
-    event,
-    make_url,
-    select,
-)
-from sqlalchemy.engine import URL
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy import Column, ColumnElement, Connection, RowMapping, Table, inspect, select
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from patchcore.adapters.ledger_records import BankRecord, BatchRecord, DatasetVersion, Decision, ImageScore
-from patchcore.adapters.ledger_tables import FORMAT, make_tables
-from patchcore.errors import Fault, Refused
+from patchcore.adapters.ledger_engines import WRITING, database_of
+from patchcore.adapters.ledger_links import append, checkpoint_if_due
+from patchcore.errors import Fault, PatchcoreError, Refused
+from patchcore.signatures import Signer
 
-Record = TypeVar("Record", DatasetVersion, BankRecord, Decision, BatchRecord, ImageScore)
+Record = TypeVar("Record")
 
-_WRITING = "ledger_writing"  # execution option of a connection that is going to add rows
+REVISION = "0001"
+"""Of the tables, as `ledger_migrations` numbers them."""
 
 
 class Database:
-    """A SQLite file with the ledger's tables; both are made where they are missing.
+    """A database with the ledger's tables, which are made where there are none.
 
     Args:
         url: An SQLAlchemy URL.
         wait: Seconds to wait while another process writes.
+        signer: Signs checkpoints.
 
     Raises:
-        Refused: the URL is not one, is of another database, or the tables are a later version's.
+        Refused: the URL is not one, is of another database, or the tables are another version's.
         Fault: the database cannot be opened.
     """
 
-    def __init__(self, url: str, wait: float) -> None:
-        parsed = _supported(url)
-        self._name = parsed.render_as_string(hide_password=True)
-        self._engine = _engine(parsed, wait)
+    def __init__(self, url: str, wait: float, signer: Signer | None = None) -> None:
+        parsed, self.kind = database_of(url)
+        self._name, self.signer = parsed.render_as_string(hide_password=True), signer
         with self._our_errors():
-            _make_folder(parsed)
+            self._engine = self.kind.open(parsed, wait)
         with self.reading() as connection:
-            present = _format(connection)
-        if present == 0:
-            self._make_tables()
-        elif present != FORMAT:
+            present = revision_of(connection)
+        if present is None:
+            self.migrate()
+        elif present != REVISION:
             raise Refused(
                 f"ledger {self._name}",
-                got=f"format {present}",
-                expected=f"format {FORMAT}",
-                remedy="use the version of the library that wrote it, or a later one",
+                got=f"revision {present}",
+                expected=f"revision {REVISION}",
+                remedy="if it is older, run: patchcore migrate; else use the version of the library that wrote it",
             )
+
+    @classmethod
+    def upgraded(cls, url: str, wait: float) -> "Database":
+        """Return a database whose tables were brought to this version's revision first.
+
+        Raises:
+            Refused: the URL is not one, is of another database, or the tables are a later version's.
+            Fault: the database cannot be written.
+        """
+        database = cls.__new__(cls)
+        parsed, database.kind = database_of(url)
+        database._name, database.signer = parsed.render_as_string(hide_password=True), None
+        with database._our_errors():
+            database._engine = database.kind.open(parsed, wait)
+        database.migrate()
+        return database
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -81,24 +84,39 @@ class Database:
             Refused: a record breaks a rule of the tables.
             Fault: the database cannot be written.
         """
-        with self._our_errors(), self._engine.connect() as connection:
-            connection.execution_options(**{_WRITING: True})
-            with connection.begin():
-                yield connection
+        with self._exclusive() as connection:
+            yield connection
+            checkpoint_if_due(connection, self.signer)
 
     def check(self) -> None:
-        """Write what is there already, to find out whether writing is possible.
+        """Find out, before any work, whether records can be written.
 
         Raises:
-            Fault: it is not.
+            Fault: they cannot.
         """
-        with self.writing() as connection:
-            connection.exec_driver_sql(f"PRAGMA user_version = {FORMAT}")
+        with self._exclusive() as connection:
+            self.kind.try_to_write(connection)
 
-    def _make_tables(self) -> None:
-        with self.writing() as connection:
-            if _format(connection) == 0:  # another process may have been first
-                make_tables(connection)
+    def migrate(self) -> None:
+        """Bring the tables to this version's revision; make them where there are none.
+
+        Raises:
+            Refused: they are a later version's.
+            Fault: the database cannot be written.
+        """
+        with self._exclusive() as connection:
+            if revision_of(connection) == REVISION:  # another process may have been first
+                return
+            from patchcore.adapters.ledger_migrations import upgrade
+
+            upgrade(connection)
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[Connection]:
+        with self._our_errors(), self._engine.connect() as connection:
+            connection.execution_options(**{WRITING: True})
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def _our_errors(self) -> Iterator[None]:
@@ -107,7 +125,7 @@ class Database:
         except IntegrityError as error:
             raise Refused(
                 f"ledger {self._name} does not take the record",
-                got=str(error.orig),
+                got=str(error.orig).partition("\n")[0],
                 expected="a record that keeps the rules of its table",
                 remedy="nothing was written: record first what this record names",
             ) from error
@@ -119,13 +137,16 @@ class Database:
                 remedy="rename the file",
             ) from error
         except (DBAPIError, sqlite3.Error, OSError) as error:
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            raise Fault(
-                f"ledger {self._name} cannot be used",
-                got=str(cause),
-                expected="a database file that can be read and written",
-                remedy="check the path, its permissions and the space on the disk, or set PATCHCORE_LEDGER_URL",
-            ) from error
+            raise self._cannot_be_used(error) from error
+
+    def _cannot_be_used(self, error: Exception) -> PatchcoreError:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        return Fault(
+            f"ledger {self._name} cannot be used",
+            got=" ".join(str(cause).split()),
+            expected="a database that can be read and written",
+            remedy="check the path or server, the rights there, the space on the disk, or set PATCHCORE_LEDGER_URL",
+        )
 
 
 class Book:
@@ -135,9 +156,23 @@ class Book:
         self._database = database
 
 
+def revision_of(connection: Connection) -> str | None:
+    """Return the revision of the ledger's tables in a database; None where there are none."""
+    present = inspect(connection)
+    if present.has_table("alembic_version"):
+        return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
+    return "0000, format 1" if present.has_table("batches") else None
+
+
+def add_record(connection: Connection, kind: str, values: Mapping[str, Any]) -> int:
+    """Add one record to the table of its kind, and return its sequence."""
+    (sequence,) = append(connection, kind, [values])
+    return sequence
+
+
 def as_record(kind: type[Record], row: RowMapping) -> Record:
     """Return a row as a record: columns and fields have the same names."""
-    return kind(**{field.name: row[field.name] for field in fields(kind)})
+    return kind(**{field.name: row[field.name] for field in fields(kind)})  # type: ignore[arg-type]  # all are dataclasses
 
 
 def all_records(
@@ -148,7 +183,7 @@ def all_records(
     order: Column[Any] | None = None,
 ) -> list[Record]:
     """Return the records of a table that meet the conditions, in the order in which they were written."""
-    query = select(table).where(*conditions).order_by(table.c.id if order is None else order)
+    query = select(table).where(*conditions).order_by(table.c.sequence if order is None else order)
     return [as_record(kind, row) for row in connection.execute(query).mappings()]
 
 
@@ -156,47 +191,3 @@ def first_record(connection: Connection, kind: type[Record], table: Table, **val
     """Return the one record whose columns have these values."""
     found = all_records(connection, kind, table, *(table.c[name] == value for name, value in values.items()))
     return found[0] if found else None
-
-
-def _supported(url: str) -> URL:
-    remedy = "set PATCHCORE_LEDGER_URL to sqlite:////absolute/path/ledger.db, or unset it"
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        raise Refused("PATCHCORE_LEDGER_URL", got="no URL", expected="an SQLAlchemy URL", remedy=remedy) from error
-    name = parsed.render_as_string(hide_password=True)
-    if parsed.get_backend_name() != "sqlite":
-        raise Refused(f"ledger {name}", got=parsed.get_backend_name(), expected="sqlite", remedy=remedy)
-    if parsed.database in {None, "", ":memory:"} or "memory" in parsed.query.values():
-        raise Refused(f"ledger {name}", got="a database in memory", expected="one that lasts", remedy=remedy)
-    return parsed
-
-
-def _make_folder(url: URL) -> None:
-    path = url.database or ""
-    if not path.startswith("file:"):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-
-
-def _format(connection: Connection) -> int:
-    return int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
-
-
-def _engine(url: URL, wait: float) -> Engine:
-    engine = create_engine(url, poolclass=NullPool)
-    # WAL: readers never wait for a writer. FULL: a commit that returned survives a power cut.
-    pragmas = (f"busy_timeout = {int(wait * 1000)}", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
-
-    @event.listens_for(engine, "connect")
-    def _set_up(connection: DBAPIConnection, _: object) -> None:
-        connection.isolation_level = None  # the driver begins no transaction by itself; `_begin` does
-        for pragma in pragmas:
-            connection.cursor().execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # IMMEDIATE: what a writer reads stays true until it has written.
-        writing = connection.get_execution_options().get(_WRITING, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
-
-    return engine

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
-from patchcore.adapters.ledger_database import Book, all_records, as_record
+from patchcore.adapters.ledger_database import Book, add_record, all_records, as_record
 from patchcore.adapters.ledger_records import CHANGES_PRODUCTION, Action, Decision, Production, now, utc_text
 from patchcore.adapters.ledger_tables import decisions
 from patchcore.errors import Refused
@@ -24,47 +24,50 @@ class Promotions(Book):
         to_version: int,
         bank_sha256: str,
         *,
-        expected_production: int | None,
+        expected: int | None,
         reason: str,
         verdict: Mapping[str, Any],
         who: str,
         forced: bool = False,
+        proposal: int | None = None,
     ) -> Decision:
         """Record a decision; one that changes production counts only if production is still what was expected.
 
         Args:
             category: The category.
-            action: promote and rollback change production, refuse does not.
+            action: promote and rollback change production, refuse and propose do not.
             to_version: The bank version that the decision is about.
             bank_sha256: Its content.
-            expected_production: The version in production when the decision was prepared; None where there was none.
+            expected: The sequence of the decision that production rested on when this one was prepared, as
+                ``Production.decision`` has it; None where nothing was in production.
             reason: Why, in words.
             verdict: What the gate said, with its reasons and the digests that it looked at.
             who: Who decided.
             forced: Whether against the gate.
+            proposal: The sequence of the proposal that a promotion approves.
 
         Raises:
             Refused: somebody else changed production meanwhile, or the ledger knows no such bank.
         """
         with self._database.writing() as connection:
             last = _last_change(connection, category)
-            present = last.to_version if last else None
-            if action in CHANGES_PRODUCTION and present != expected_production:
-                raise _lost(category, to_version, expected_production, last)
+            # Not the version: it may have gone and come back, by decisions that this one knows nothing of.
+            if action in CHANGES_PRODUCTION and (last.sequence if last else None) != expected:
+                raise _lost(category, to_version, last)
             values: dict[str, Any] = {
                 "category": category,
                 "action": action,
-                "from_version": present,
+                "from_version": last.to_version if last else None,
                 "to_version": to_version,
                 "bank_sha256": bank_sha256,
                 "reason": reason,
                 "forced": forced,
                 "verdict": dict(verdict),
+                "proposal": proposal,
                 "who": who,
                 "at": max(now(), last.at) if last else now(),  # a clock set back does not reorder history
             }
-            number = connection.scalar(insert(decisions).returning(decisions.c.id), values)
-        return Decision(id=number, **values)
+            return Decision(sequence=add_record(connection, "decisions", values), **values)
 
     def production(self, category: str) -> Production | None:
         """Return what is in production; None before the first promotion."""
@@ -101,19 +104,19 @@ class Promotions(Book):
 
 def _last_change(connection: Connection, category: str) -> Decision | None:
     query = select(decisions).where(decisions.c.category == category, _CHANGES_PRODUCTION)
-    row = connection.execute(query.order_by(decisions.c.id.desc()).limit(1)).mappings().first()
+    row = connection.execute(query.order_by(decisions.c.sequence.desc()).limit(1)).mappings().first()
     return as_record(Decision, row) if row else None
 
 
 def _production(change: Decision, until: str | None) -> Production:
-    return Production(change.category, change.to_version, change.bank_sha256, change.at, until, change.id)
+    return Production(change.category, change.to_version, change.bank_sha256, change.at, until, change.sequence)
 
 
-def _lost(category: str, to_version: int, expected: int | None, winner: Decision | None) -> Refused:
-    got = "none" if winner is None else f"{winner.to_version}, made so by {winner.who} at {winner.at}"
+def _lost(category: str, to_version: int, winner: Decision | None) -> Refused:
+    got = "none" if winner is None else f"bank {winner.to_version}, made so by {winner.who} at {winner.at}"
     return Refused(
         f"bank {category} {to_version} does not go to production, which changed meanwhile",
-        got=f"bank {got}",
-        expected=f"bank {'none' if expected is None else expected}",
+        got=got,
+        expected="production as it was when this decision was prepared",
         remedy="look at the history of the category, then decide again",
     )

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from patchcore.errors import UsageError
 
-Action = Literal["promote", "refuse", "rollback"]
+Action = Literal["promote", "refuse", "rollback", "propose"]
 CHANGES_PRODUCTION: tuple[Action, ...] = ("promote", "rollback")
 
 
@@ -33,6 +33,26 @@ class DatasetVersion:
 
 
 @dataclass(frozen=True)
+class Member:
+    """An image of a data-set version, by its path below the workspace; ``part`` is train, or test and the label."""
+
+    path: str
+    sha256: str
+    part: str
+
+
+@dataclass(frozen=True)
+class Membership:
+    """The data-set versions that an image is in: ``first`` to ``last``, which is None while it still is."""
+
+    category: str
+    path: str
+    part: str
+    first: int
+    last: int | None
+
+
+@dataclass(frozen=True)
 class BankRecord:
     """A bank version of the registry, and the data-set version that it was built from."""
 
@@ -48,9 +68,12 @@ class BankRecord:
 
 @dataclass(frozen=True)
 class Decision:
-    """One entry of the promotion history; ``from_version`` was in production then, None before the first promotion."""
+    """One entry of the promotion history; ``from_version`` was in production then, None before the first promotion.
 
-    id: int
+    ``proposal`` is the sequence of the proposal that a promotion approves, None where nobody proposed it.
+    """
+
+    sequence: int
     category: str
     action: Action
     from_version: int | None
@@ -59,6 +82,19 @@ class Decision:
     reason: str
     forced: bool
     verdict: Mapping[str, Any]
+    proposal: int | None
+    who: str
+    at: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a category and is no other record: an ingest, a retrain, an alias put right."""
+
+    sequence: int
+    category: str
+    action: str
+    summary: Mapping[str, Any]
     who: str
     at: str
 
@@ -72,14 +108,20 @@ class Production:
     bank_sha256: str
     since: str
     until: str | None
-    decision_id: int
+    decision: int
 
 
 @dataclass(frozen=True)
 class BatchRecord:
-    """A batch that was scored: by which bank, on which data-set version, where, by whom, with what outcome."""
+    """A batch that was scored: by which bank, on which data-set version, where, by whom, with what outcome.
+
+    ``scoring`` counts from 1 how often the batch was scored; all but the first have a ``reason``. The threshold was set
+    on ``calibration_images`` normal images (None in records of early versions). ``run_id`` is that of the MLflow run
+    that built the bank.
+    """
 
     batch: str
+    scoring: int
     category: str
     bank_version: int
     bank_sha256: str
@@ -87,6 +129,7 @@ class BatchRecord:
     dataset_sha256: str
     threshold: float
     false_alarm_rate: float
+    calibration_images: int | None
     images_sha256: str
     received: int
     scored: int
@@ -95,7 +138,9 @@ class BatchRecord:
     code_version: str
     who: str
     scored_at: str
+    run_id: str
     flow_run_id: str | None
+    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -111,11 +156,75 @@ class ImageScore:
 
 
 @dataclass(frozen=True)
+class Override:
+    """A decision about an image of a batch that a person changed; ``old`` and ``new`` say whether it is anomalous."""
+
+    sequence: int
+    batch: str
+    scoring: int
+    path: str
+    old: bool
+    new: bool
+    reason: str
+    who: str
+    at: str
+
+
+@dataclass(frozen=True)
 class RecordedBatch:
-    """A batch as the ledger holds it, its images sorted by path."""
+    """A batch as the ledger holds it, its images sorted by path.
+
+    ``sequence`` is that of its record, None where it is not recorded yet. ``archived`` says that its images lie in an
+    archive and no longer in the ledger.
+    """
 
     record: BatchRecord
     images: tuple[ImageScore, ...]
+    sequence: int | None = None
+    archived: bool = False
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """An image of a batch that two banks scored and decided differently on."""
+
+    batch: str
+    path: str
+    sha256: str
+    first_score: float
+    first_anomalous: bool
+    second_score: float
+    second_anomalous: bool
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What names all records up to one: their number, the hash of the last, the Merkle root over the hashes of all.
+
+    ``key`` and ``signature`` are those of `patchcore.signatures`, None where no key was at hand.
+    """
+
+    sequence: int
+    size: int
+    head: str
+    root: str
+    key: str | None
+    signature: str | None
+    at: str
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file that holds images which the ledger no longer does: those with a sequence from ``first`` to ``last``."""
+
+    sequence: int
+    first: int
+    last: int
+    images: int
+    name: str
+    sha256: str
+    who: str
+    at: str
 
 
 @dataclass(frozen=True)
@@ -128,12 +237,25 @@ class ImageRecord:
 
 @dataclass(frozen=True)
 class Verification:
-    """What ``verify`` found: whether all is well, how many records there are, what names their state, what is wrong."""
+    """What ``verify`` found.
+
+    Attributes:
+        ok: whether nothing is wrong.
+        records: how many there are.
+        head: the hash of the last one, which names the state of them all.
+        root: the Merkle root over the hashes of all.
+        first_bad: the sequence of the first record that is not what was written; None where there is none.
+        problems: what is wrong, in words.
+        notes: what could not be checked, in words.
+    """
 
     ok: bool
     records: int
     head: str
+    root: str
+    first_bad: int | None
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def images_digest(images: Iterable[tuple[str, str | None]]) -> str:

@@ -1,18 +1,22 @@
-"""The ledger's tables, and what makes SQLite refuse to change them: rows are added, never altered, never removed."""
+"""The ledger's tables: rows are added, never altered, never removed. The chain holds one link for each other row.
+
+The name of a table is the kind of its records in the chain. `ledger_migrations` makes these tables in a database.
+"""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     Column,
-    Connection,
     Dialect,
     Double,
+    ForeignKey,
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -20,9 +24,6 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.dialects.sqlite import REAL
-
-FORMAT = 1
-"""Of the tables as a whole; kept in SQLite's user_version."""
 
 
 class JsonText(TypeDecorator[Any]):
@@ -46,6 +47,10 @@ class Flag(TypeDecorator[bool]):
     impl = Integer
     cache_ok = True
 
+    def process_bind_param(self, value: bool | None, dialect: Dialect) -> int | None:
+        """Return the number of a truth value."""
+        return None if value is None else int(value)
+
     def process_result_value(self, value: Any, dialect: Dialect) -> bool | None:
         """Return the truth value of a number."""
         return None if value is None else bool(value)
@@ -55,8 +60,12 @@ def _exact_real() -> Any:
     return Double().with_variant(REAL(), "sqlite")  # 8 bytes: a score comes back bit by bit
 
 
-def _id() -> Column[int]:
-    return Column("id", Integer, primary_key=True)
+def _long() -> Any:
+    return BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _sequence() -> Column[int]:
+    return Column("sequence", _long(), ForeignKey("chain.sequence"), primary_key=True, autoincrement=False)
 
 
 def _text(name: str, *, nullable: bool = False) -> Column[str]:
@@ -71,14 +80,29 @@ def _version(name: str, *, nullable: bool = False) -> Column[int]:
     return Column(name, Integer, CheckConstraint(f"{name} >= 1"), nullable=nullable)
 
 
-# AUTOINCREMENT never gives an id twice, not even that of a removed row: a gap shows.
-_OPTIONS: dict[str, Any] = {"sqlite_autoincrement": True, "sqlite_strict": True}
+def _flag(name: str, *, nullable: bool = False) -> Column[bool]:
+    return Column(name, Flag, CheckConstraint(f'"{name}" IN (0, 1)'), nullable=nullable)
+
+
+_OPTIONS: dict[str, Any] = {"sqlite_strict": True}
 metadata = MetaData()
+
+chain = Table(
+    "chain",
+    metadata,
+    Column("sequence", _long(), primary_key=True, autoincrement=False),
+    _text("kind"),
+    Column("content", LargeBinary, nullable=False),
+    Column("previous", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    CheckConstraint("sequence >= 1"),
+    **_OPTIONS,
+)
 
 datasets = Table(
     "datasets",
     metadata,
-    _id(),
+    _sequence(),
     _text("category"),
     _version("number"),
     _text("sha256"),
@@ -94,6 +118,21 @@ datasets = Table(
     **_OPTIONS,
 )
 
+# What a data-set version has that the number before it had not, and the other way round.
+members = Table(
+    "members",
+    metadata,
+    _sequence(),
+    Column("dataset", _long(), ForeignKey("datasets.sequence"), nullable=False),
+    _text("path"),
+    _text("sha256"),
+    _text("part"),
+    _flag("added"),
+    UniqueConstraint("dataset", "path", "sha256", "part"),
+    Index("members_by_sha256", "sha256"),
+    **_OPTIONS,
+)
+
 
 def _of_dataset() -> ForeignKeyConstraint:
     names = ("category", "number", "sha256")
@@ -103,7 +142,7 @@ def _of_dataset() -> ForeignKeyConstraint:
 banks = Table(
     "banks",
     metadata,
-    _id(),
+    _sequence(),
     _text("category"),
     _version("version"),
     _text("sha256"),
@@ -127,27 +166,29 @@ def _of_bank(version: str) -> ForeignKeyConstraint:
 decisions = Table(
     "decisions",
     metadata,
-    _id(),
+    _sequence(),
     _text("category"),
-    Column("action", Text, CheckConstraint("action IN ('promote', 'refuse', 'rollback')"), nullable=False),
+    Column("action", Text, CheckConstraint("action IN ('promote', 'refuse', 'rollback', 'propose')"), nullable=False),
     _version("from_version", nullable=True),
     _version("to_version"),
     _text("bank_sha256"),
     _text("reason"),
-    Column("forced", Flag, CheckConstraint("forced IN (0, 1)"), nullable=False),
+    _flag("forced"),
     Column("verdict", JsonText, nullable=False),
+    Column("proposal", _long(), ForeignKey("decisions.sequence")),
     _text("who"),
     _text("at"),
     _of_bank("to_version"),
-    Index("decisions_of_category", "category", "id"),
+    Index("decisions_of_category", "category", "sequence"),
     **_OPTIONS,
 )
 
 batches = Table(
     "batches",
     metadata,
-    _id(),
+    _sequence(),
     _text("batch"),
+    _version("scoring"),
     _text("category"),
     _version("bank_version"),
     _text("bank_sha256"),
@@ -155,6 +196,7 @@ batches = Table(
     _text("dataset_sha256"),
     Column("threshold", _exact_real(), nullable=False),
     Column("false_alarm_rate", _exact_real(), nullable=False),
+    Column("calibration_images", Integer, CheckConstraint("calibration_images >= 0")),
     _text("images_sha256"),
     _count("received"),
     _count("scored"),
@@ -163,12 +205,15 @@ batches = Table(
     _text("code_version"),
     _text("who"),
     _text("scored_at"),
+    _text("run_id"),
     _text("flow_run_id", nullable=True),
+    _text("reason", nullable=True),
     _text("at"),
-    UniqueConstraint("batch"),
+    UniqueConstraint("batch", "scoring"),
     CheckConstraint("received = scored + failed"),
     _of_bank("bank_version"),
     _of_dataset(),
+    CheckConstraint("(scoring = 1) = (reason IS NULL)"),
     Index("batches_of_bank", "category", "bank_version"),
     **_OPTIONS,
 )
@@ -176,16 +221,15 @@ batches = Table(
 images = Table(
     "images",
     metadata,
-    _id(),
-    Column("batch_id", Integer, nullable=False),
+    _sequence(),
+    Column("scored_batch", _long(), ForeignKey("batches.sequence"), nullable=False),
     _text("path"),
     _text("sha256", nullable=True),
     Column("score", _exact_real()),
     Column("p_value", _exact_real(), CheckConstraint("p_value BETWEEN 0 AND 1")),
-    Column("anomalous", Flag, CheckConstraint("anomalous IN (0, 1)")),
+    _flag("anomalous", nullable=True),
     _text("reason", nullable=True),
-    UniqueConstraint("batch_id", "path"),
-    ForeignKeyConstraint(["batch_id"], [batches.c.id]),
+    UniqueConstraint("scored_batch", "path"),
     CheckConstraint("(score IS NULL) = (reason IS NOT NULL)"),
     CheckConstraint("(score IS NULL) = (p_value IS NULL) AND (score IS NULL) = (anomalous IS NULL)"),
     CheckConstraint("sha256 IS NOT NULL OR reason IS NOT NULL"),
@@ -193,29 +237,64 @@ images = Table(
     **_OPTIONS,
 )
 
+# An override names its image by batch and path: the image itself may be in an archive by now.
+overrides = Table(
+    "overrides",
+    metadata,
+    _sequence(),
+    Column("scored_batch", _long(), ForeignKey("batches.sequence"), nullable=False),
+    _text("path"),
+    _flag("old"),
+    _flag("new"),
+    _text("reason"),
+    _text("who"),
+    _text("at"),
+    CheckConstraint('"old" <> "new"'),
+    Index("overrides_of_batch", "scored_batch"),
+    **_OPTIONS,
+)
 
-def triggers() -> Iterator[tuple[str, str]]:
-    """Yield name and statement of each trigger that keeps a table append-only."""
-    for table in metadata.sorted_tables:
-        refuse = f"BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: {table.name}'); END"
-        for change in ("UPDATE", "DELETE"):
-            name = f"{table.name}_no_{change.lower()}"
-            yield name, f"CREATE TRIGGER {name} BEFORE {change} ON {table.name} {refuse}"
-        # INSERT OR REPLACE removes the old row without asking a DELETE trigger.
-        name = f"{table.name}_no_replace"
-        yield name, f"CREATE TRIGGER {name} BEFORE INSERT ON {table.name} WHEN {_exists(table)} {refuse}"
+events = Table(
+    "events",
+    metadata,
+    _sequence(),
+    _text("category"),
+    _text("action"),
+    Column("summary", JsonText, nullable=False),
+    _text("who"),
+    _text("at"),
+    Index("events_of_category", "category", "action"),
+    **_OPTIONS,
+)
 
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    _sequence(),
+    Column("size", _long(), CheckConstraint("size >= 1"), nullable=False, unique=True),
+    _text("head"),
+    _text("root"),
+    Column("peaks", JsonText, nullable=False),  # with them the next one is computed from new records alone
+    _text("key", nullable=True),
+    _text("signature", nullable=True),
+    _text("at"),
+    **_OPTIONS,
+)
 
-def _exists(table: Table) -> str:
-    uniques = (constraint for constraint in table.constraints if isinstance(constraint, UniqueConstraint))
-    keys = sorted([["id"], *([column.name for column in unique.columns] for unique in uniques)])
-    same = (" AND ".join(f"{column} = NEW.{column}" for column in key) for key in keys)
-    return " OR ".join(f"EXISTS (SELECT 1 FROM {table.name} WHERE {condition})" for condition in same)  # noqa: S608 - our own words
+archives = Table(
+    "archives",
+    metadata,
+    _sequence(),
+    Column("first", _long(), nullable=False),
+    Column("last", _long(), nullable=False),
+    _count("images"),
+    _text("name"),
+    _text("sha256"),
+    _text("who"),
+    _text("at"),
+    CheckConstraint('"first" <= "last"'),
+    **_OPTIONS,
+)
 
-
-def make_tables(connection: Connection) -> None:
-    """Make tables, indexes and triggers in a database that has none, inside the caller's transaction."""
-    metadata.create_all(connection)
-    for _, statement in triggers():
-        connection.exec_driver_sql(statement)
-    connection.exec_driver_sql(f"PRAGMA user_version = {FORMAT}")
+KINDS: dict[str, Table] = {table.name: table for table in metadata.sorted_tables if table is not chain}
+"""The table of each kind of record, each after those that it refers to."""

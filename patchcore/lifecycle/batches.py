@@ -48,6 +48,7 @@ class Scorer:
     version: int
     dataset_version: int
     dataset_sha256: str
+    run_id: str
 
 
 def receive(workspace: Workspace, folder: Path) -> list[Received]:
@@ -89,7 +90,7 @@ def open_scorer(services: Services, category: str, version: int, bank_sha256: st
     """
     bank = fetch_bank(services, category, version, bank_sha256)
     origin = bank_record(services, category, version)
-    return Scorer(bank, version, origin.dataset_version, origin.dataset_sha256)
+    return Scorer(bank, version, origin.dataset_version, origin.dataset_sha256, origin.run_id)
 
 
 def recorded(services: Services, batch: str, category: str, images: Sequence[Received]) -> RecordedBatch | None:
@@ -234,6 +235,7 @@ def _record(
     failed = sum(row.reason is not None for row in rows)
     return BatchRecord(
         batch=batch,
+        scoring=1,
         category=config.category,
         bank_version=scorer.version,
         bank_sha256=scorer.bank.sha256,
@@ -241,6 +243,7 @@ def _record(
         dataset_sha256=scorer.dataset_sha256,
         threshold=scorer.bank.threshold,
         false_alarm_rate=config.threshold.guaranteed_rate,
+        calibration_images=len(scorer.bank.arrays.calibration),
         images_sha256=images_digest((image.path, image.sha256) for image in images),
         received=len(images),
         scored=len(rows) - failed,
@@ -249,7 +252,9 @@ def _record(
         code_version=code_version(),
         who=who(),
         scored_at=now(),
+        run_id=scorer.run_id,
         flow_run_id=flow_run_id,
+        reason=None,
     )
 
 

@@ -88,7 +88,7 @@ def promote(
         forced=False,
         verdict={"passed": verdict.passed, "reasons": list(verdict.reasons), "metrics": dict(candidate.metrics)},
         who=who(),
-        expected_production=before.version if before else None,
+        expected=before.decision if before else None,
     )
     reconcile(services, category)
     return Promotion(candidate, verdict, decision, services.ledger.production(category))
@@ -121,7 +121,7 @@ def rollback(services: Services, category: str, *, reason: str, to: int | None =
         forced=False,
         verdict={},
         who=who(),
-        expected_production=current.version if current else None,
+        expected=current.decision if current else None,
     )
     reconcile(services, category)
     return decision

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from patchcore.adapters.ledger_records import DatasetVersion
+from patchcore.adapters.ledger_records import DatasetVersion, Member
 from patchcore.adapters.registry import BankBuild, BankVersion
 from patchcore.arrivals import record_arrivals
 from patchcore.bank import CONFIG
 from patchcore.files import read_json, sha256_of
 from patchcore.layout import HEATMAPS, SCORES
 from patchcore.lifecycle.services import Services, who
-from patchcore.manifest import normal_images, read_manifest, scan
+from patchcore.manifest import Manifest, normal_images, read_manifest, scan
 from patchcore.params import Params
 from patchcore.steps.evaluate import metrics_of
 
@@ -39,7 +39,14 @@ def record_dataset(services: Services, category: str) -> DatasetVersion:
         pointers=services.versioning.pointer_texts(category),
         git_commit=services.versioning.head(),
         who=who(),
+        images=members(manifest),
     )
+
+
+def members(manifest: Manifest) -> list[Member]:
+    """Return the images of a data set as the ledger lists them."""
+    normals = [Member(entry.path, entry.sha256, "train") for entry in manifest.normals]
+    return normals + [Member(entry.path, entry.sha256, f"test/{entry.label}") for entry in manifest.evaluation]
 
 
 def note_arrivals(services: Services, category: str, *, rebuild: bool = False) -> bool:

@@ -1,0 +1,171 @@
+"""Verifying a chain of records from its first to its last, wherever they are: in a database or in exported files."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from patchcore.chain import GENESIS, link_hash
+from patchcore.merkle import Frontier
+from patchcore.signatures import checkpoint_text, is_signed
+
+CHECKPOINTS = "checkpoints"
+_MOST_PROBLEMS = 100  # that are told one by one
+
+
+class Records(Protocol):
+    """Where records are stored."""
+
+    @property
+    def kinds(self) -> Collection[str]:
+        """The kinds of records that there may be."""
+        ...
+
+    def links(self) -> Iterator[tuple[int, str, bytes, bytes, bytes]]:
+        """Yield every link by its sequence: sequence, kind, content, previous, hash; see `patchcore.chain.Link`."""
+        ...
+
+    def contents(self, kind: str) -> Iterator[tuple[int, bytes]]:
+        """Yield sequence and content digest, 32 bytes, of every record of a kind, by their sequences."""
+        ...
+
+    def checkpoints(self) -> Mapping[int, Mapping[str, Any]]:
+        """Return the values of each checkpoint by its sequence."""
+        ...
+
+    def archived(self) -> Sequence[tuple[str, int, int]]:
+        """Return which records were taken out for good reason: their kind, and their first and last sequence."""
+        ...
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """What somebody wrote down outside the ledger: where, and the hash of the last of so many records."""
+
+    where: str
+    size: int
+    head: str
+
+
+@dataclass
+class Walk:
+    """What a walk found.
+
+    Attributes:
+        size: links seen.
+        head: the hash of the last, 64 hexadecimal digits.
+        root: the Merkle root over all hashes, 64 hexadecimal digits.
+        first_bad: the lowest sequence that something is wrong with.
+        problems: what is wrong, in words, the first one first; at most a hundred.
+    """
+
+    size: int = 0
+    head: str = GENESIS.hex()
+    root: str = ""
+    first_bad: int | None = None
+    problems: list[str] = field(default_factory=list)
+
+    def note(self, sequence: int, text: str) -> None:
+        """Write down that something is wrong with a record."""
+        self.first_bad = sequence if self.first_bad is None else min(self.first_bad, sequence)
+        if len(self.problems) < _MOST_PROBLEMS:
+            self.problems.append(f"record {sequence}: {text}")
+
+
+def walk(records: Records, anchors: Iterable[Anchor] = (), trusted: Collection[str] = ()) -> Walk:
+    """Verify every link, every content, every checkpoint, and that the chain is the one that anchors name.
+
+    Args:
+        records: Where they are.
+        anchors: What was written down of the chain elsewhere.
+        trusted: Public keys, 64 hexadecimal digits each: every checkpoint must be signed by one of them. None: a
+            signature must be that of the key that the checkpoint names.
+    """
+    found, frontier, bodies = Walk(), Frontier(), _Bodies(records)
+    checkpoints, anchored = records.checkpoints(), {anchor.size: b"" for anchor in anchors}
+    expected, last = 1, GENESIS
+    for sequence, kind, content, previous, value in records.links():
+        if sequence != expected:
+            missing = f"is missing, as are all up to {sequence - 1}" if sequence > expected + 1 else "is missing"
+            found.note(min(expected, sequence), missing if sequence > expected else "is out of order, or there twice")
+        elif previous != last:
+            found.note(sequence, "does not hold the hash of the record before it")
+        if link_hash(previous, sequence, kind, content) != value:
+            found.note(sequence, "its link in the chain was altered")
+        bodies.check(found, sequence, kind, content)
+        if kind == CHECKPOINTS and sequence in checkpoints:
+            for problem in _checkpoint_problems(checkpoints[sequence], frontier, last, trusted):
+                found.note(sequence, problem)
+        if sequence in anchored:
+            anchored[sequence] = value
+        frontier.add(value)
+        last, expected = value, sequence + 1
+    bodies.finish(found)
+    found.size, found.head, found.root = frontier.size, last.hex(), frontier.root().hex()
+    _check_anchors(found, anchors, anchored, expected - 1)
+    return found
+
+
+class _Bodies:
+    """The contents of all kinds, read beside the links."""
+
+    def __init__(self, records: Records) -> None:
+        self._streams = {kind: records.contents(kind) for kind in records.kinds}
+        self._next = {kind: next(stream, None) for kind, stream in self._streams.items()}
+        self._archived = records.archived()
+
+    def check(self, found: Walk, sequence: int, kind: str, content: bytes) -> None:
+        """Compare the content that a link names with the one that is there."""
+        if kind not in self._streams:
+            found.note(sequence, f"is of a kind that nobody knows: {kind}")
+            return
+        body = self._next[kind]
+        while body is not None and body[0] < sequence:
+            found.note(body[0], f"stands in {kind}, and the chain knows nothing of it")
+            body = next(self._streams[kind], None)
+        if body is not None and body[0] == sequence:
+            if body[1] != content:
+                found.note(sequence, f"its content in {kind} was altered")
+            body = next(self._streams[kind], None)
+        elif not any(kind == name and first <= sequence <= last for name, first, last in self._archived):
+            found.note(sequence, f"is missing from {kind}")
+        self._next[kind] = body
+
+    def finish(self, found: Walk) -> None:
+        """Tell of contents after the last link."""
+        for kind, stream in self._streams.items():
+            body = self._next[kind]
+            while body is not None:
+                found.note(body[0], f"stands in {kind}, and the chain knows nothing of it")
+                body = next(stream, None)
+
+
+def _checkpoint_problems(
+    values: Mapping[str, Any], frontier: Frontier, head: bytes, trusted: Collection[str]
+) -> Iterator[str]:
+    if values["size"] != frontier.size or values["head"] != head.hex() or values["root"] != frontier.root().hex():
+        yield f"the checkpoint does not name the {frontier.size} records before it"
+    key, signature = values["key"], values["signature"]
+    if key is None or signature is None:
+        if trusted:
+            yield "the checkpoint is not signed"
+        return
+    text = checkpoint_text(size=values["size"], head=values["head"], root=values["root"], at=values["at"])
+    if not is_signed(text, key, signature):
+        yield "the signature of the checkpoint is not that of its key"
+    elif trusted and key not in trusted:
+        yield f"the checkpoint is signed by a key that is not trusted: {key}"
+
+
+def _check_anchors(found: Walk, anchors: Iterable[Anchor], values: Mapping[int, bytes], size: int) -> None:
+    agreed = max((anchor.size for anchor in anchors if values[anchor.size].hex() == anchor.head), default=0)
+    for anchor in sorted(anchors, key=lambda anchor: anchor.size):
+        if values[anchor.size].hex() == anchor.head:
+            continue
+        if anchor.size > size:
+            found.note(size + 1, f"and all up to {anchor.size} are missing: {anchor.where} names {anchor.size} records")
+        else:
+            start = agreed + 1 if agreed < anchor.size else 1
+            words = (
+                f"or one after it up to {anchor.size} was written anew: {anchor.where} names another hash for that one"
+            )
+            found.note(start, words)

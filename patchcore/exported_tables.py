@@ -1,0 +1,93 @@
+"""Tables of records as Parquet or CSV files: values as the database holds them, so that their digests stay the same."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from patchcore.errors import Refused
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FileFormat = Literal["parquet", "csv"]
+ColumnType = Literal["int64", "float64", "string"]
+Columns = Mapping[str, ColumnType]
+
+_AT_ONCE = 50_000  # rows in a group: bounds memory
+
+
+def write_table(path: Path, columns: Columns, rows: Iterable[Sequence[Any]]) -> int:
+    """Write rows to a file, in its final place: the caller's folder is not yet seen by anybody.
+
+    Args:
+        path: A .parquet or a .csv file.
+        columns: Name and type of each column.
+        rows: Their values in the order of the columns; None where there is none.
+
+    Returns:
+        The number of rows.
+    """
+    import pyarrow as pa
+
+    schema = pa.schema([(name, getattr(pa, kind)()) for name, kind in columns.items()])
+    remaining, count = iter(rows), 0
+    with _writer(path, schema) as writer:
+        while some := list(islice(remaining, _AT_ONCE)):
+            arrays = [
+                pa.array(values, field.type) for values, field in zip(zip(*some, strict=True), schema, strict=True)
+            ]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+            count += len(some)
+    return count
+
+
+def read_table(path: Path, columns: Columns) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a file that `write_table` wrote.
+
+    Args:
+        path: The file.
+        columns: Name and type of each column, as it was written.
+
+    Raises:
+        Refused: The file is missing, or is not such a file.
+    """
+    import pyarrow as pa
+
+    try:
+        for batch in _batches(path, columns):
+            yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
+    except (OSError, pa.ArrowException, KeyError, UnicodeDecodeError) as error:
+        raise Refused(
+            f"exported table {path}",
+            got=str(error).partition("\n")[0],
+            expected=f"columns {', '.join(columns)}",
+            remedy="the file was altered: take it from where it was kept",
+        ) from error
+
+
+def _writer(path: Path, schema: "pa.Schema") -> Any:
+    from pyarrow import csv, parquet
+
+    if path.suffix == ".csv":
+        return csv.CSVWriter(path, schema)
+    return parquet.ParquetWriter(path, schema, compression="zstd")
+
+
+def _batches(path: Path, columns: Columns) -> Iterator["pa.RecordBatch"]:
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    if path.suffix == ".csv":
+        types = {name: getattr(pa, kind)() for name, kind in columns.items()}
+        # Text stands in quotes, nothing where there is no value: the two are told apart.
+        convert = csv.ConvertOptions(
+            column_types=types, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
+        )
+        with csv.open_csv(
+            path, parse_options=csv.ParseOptions(newlines_in_values=True), convert_options=convert
+        ) as stream:
+            yield from stream
+    else:
+        with parquet.ParquetFile(path) as file:
+            yield from file.iter_batches(batch_size=_AT_ONCE, columns=list(columns))

@@ -1,0 +1,208 @@
+"""Exports of a ledger: a folder of tables and a proof, which anybody verifies without the database.
+
+A whole export holds the chain from its first record, and is walked. A part of one, such as a batch with all that it
+rests on, holds some records, each with its path to the Merkle root of a checkpoint; see docs/ledger-format.md.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from patchcore import chain as links
+from patchcore.chain_walk import Anchor, Records, Walk, walk
+from patchcore.errors import Refused
+from patchcore.exported_tables import Columns, FileFormat, read_table, write_table
+from patchcore.files import new_folder, read_json, sha256_of, write_json
+from patchcore.merkle import root_from
+from patchcore.signatures import checkpoint_text, is_signed
+
+CHAIN, PROOF, FORMAT = "chain", "proof.json", 1
+LINK_COLUMNS: Columns = {
+    "sequence": "int64",
+    "kind": "string",
+    "content": "string",
+    "previous": "string",
+    "hash": "string",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table to be exported: its columns, ``sequence`` first, and its rows by their sequences."""
+
+    columns: Columns
+    rows: Iterable[Sequence[Any]]
+
+
+def write_export(
+    folder: Path, tables: Mapping[str, Table], proof: Mapping[str, Any], file_format: FileFormat
+) -> dict[str, Any]:
+    """Write tables and their proof as a folder, whole or not at all.
+
+    Args:
+        folder: Where; nothing may be there yet.
+        tables: By the kinds of their records, and ``chain``.
+        proof: What is to be known besides: ``complete``, and the ``checkpoint`` and ``paths`` of a part.
+        file_format: Of the tables.
+
+    Returns:
+        What stands in proof.json.
+
+    Raises:
+        Refused: The folder is there already.
+    """
+    if folder.exists():
+        raise Refused(f"no export to {folder}", got="a folder that exists", expected="a new one", remedy="name another")
+    with new_folder(folder) as place:
+        files, columns, counts = {}, {}, {}
+        for name, table in tables.items():
+            file = place / f"{name}.{file_format}"
+            counts[name] = write_table(file, table.columns, table.rows)
+            files[file.name], columns[name] = sha256_of(file), dict(table.columns)
+        whole = {"format": FORMAT, **proof, "records": counts, "columns": columns, "files": files}
+        write_json(place / PROOF, whole)
+    return whole
+
+
+def verify_export(folder: Path, anchors: Iterable[Anchor] = (), trusted: Collection[str] = ()) -> Walk:
+    """Verify an export.
+
+    Args:
+        folder: As `write_export` wrote it.
+        anchors: What was written down of the ledger elsewhere.
+        trusted: Public keys that checkpoints must be signed by; none: any key will do, and none at all.
+
+    Raises:
+        Refused: It is no export, or a file of it cannot be read.
+    """
+    export = Export(folder)
+    damaged = list(export.damaged_files())
+    found = walk(export, anchors, trusted) if export.complete else _verify_part(export, anchors, trusted)
+    found.problems[:0] = damaged
+    return found
+
+
+class Export(Records):
+    """An export as `patchcore.chain_walk` reads it.
+
+    Args:
+        folder: As `write_export` wrote it.
+
+    Raises:
+        Refused: It is no export of a format that is known.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self.proof: dict[str, Any] = read_json(folder / PROOF)
+            if self.proof["format"] != FORMAT:
+                raise ValueError(f"format {self.proof['format']}")
+            self._columns: dict[str, Columns] = self.proof["columns"]
+            self._file_of = {Path(name).stem: folder / name for name in self.proof["files"]}
+            self.complete = bool(self.proof["complete"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise Refused(
+                f"{folder} is no export of a ledger",
+                got=str(error),
+                expected=f"a folder with a {PROOF} of format {FORMAT}",
+                remedy="make one with: patchcore audit export FOLDER",
+            ) from error
+
+    @property
+    def kinds(self) -> Collection[str]:
+        """The kinds of records that there may be."""
+        return [kind for kind in self._columns if kind != CHAIN]
+
+    def damaged_files(self) -> Iterator[str]:
+        """Yield which files are not those that were written."""
+        for name, sha256 in self.proof["files"].items():
+            file = self.folder / name
+            if not file.is_file():
+                yield f"{name} is missing"
+            elif sha256_of(file) != sha256:
+                yield f"{name} was altered after it was exported"
+
+    def links(self) -> Iterator[tuple[int, str, bytes, bytes, bytes]]:
+        """Yield every link."""
+        for sequence, kind, *digests in read_table(self._file_of[CHAIN], LINK_COLUMNS):
+            content, previous, value = map(bytes.fromhex, digests)
+            yield sequence, kind, content, previous, value
+
+    def contents(self, kind: str) -> Iterator[tuple[int, bytes]]:
+        """Yield sequence and content digest of every record of a kind."""
+        columns = self._columns[kind]
+        names = sorted(name for name in columns if name != "sequence")
+        in_order: Columns = {"sequence": "int64", **{name: columns[name] for name in names}}
+        for sequence, *values in read_table(self._file_of[kind], in_order):
+            yield sequence, links.digest_of_sorted(names, values)
+
+    def rows(self, kind: str) -> Iterator[dict[str, Any]]:
+        """Yield the records of a kind by the names of their columns."""
+        columns = self._columns[kind]
+        for row in read_table(self._file_of[kind], columns):
+            yield dict(zip(columns, row, strict=True))
+
+    def checkpoints(self) -> Mapping[int, Mapping[str, Any]]:
+        """Return the values of each checkpoint by its sequence."""
+        return {row["sequence"]: row for row in self.rows("checkpoints")}
+
+    def archived(self) -> Sequence[tuple[str, int, int]]:
+        """Return which images lie in archives."""
+        return [("images", row["first"], row["last"]) for row in self.rows("archives")]
+
+
+def _verify_part(export: Export, anchors: Iterable[Anchor], trusted: Collection[str]) -> Walk:
+    """Verify that each record of a part is what it was, and one of those that the checkpoint names."""
+    checkpoint, paths = export.proof["checkpoint"], export.proof["paths"]
+    found = Walk(size=checkpoint["size"], head=checkpoint["head"], root=checkpoint["root"])
+    contents = {kind: dict(export.contents(kind)) for kind in export.kinds}
+    for sequence, kind, content, previous, value in export.links():
+        if links.link_hash(previous, sequence, kind, content) != value:
+            found.note(sequence, "its link in the chain was altered")
+        if contents.get(kind, {}).pop(sequence, None) != content:
+            found.note(sequence, f"its content in {kind} was altered, or is missing")
+        if not _leads_to(checkpoint, sequence, value, paths.get(str(sequence), [])):
+            found.note(sequence, "is none of those that the checkpoint names")
+    for kind, rest in contents.items():
+        for sequence in rest:
+            found.note(sequence, f"stands in {kind}, and the chain knows nothing of it")
+    _check_counts(found, export)
+    _check_checkpoint(found, checkpoint, anchors, trusted)
+    return found
+
+
+def _leads_to(checkpoint: Mapping[str, Any], sequence: int, value: bytes, path: Sequence[str]) -> bool:
+    try:
+        reached = root_from(value, sequence - 1, checkpoint["size"], [bytes.fromhex(node) for node in path])
+    except ValueError:
+        return False
+    return reached.hex() == str(checkpoint["root"])
+
+
+def _check_counts(found: Walk, export: Export) -> None:
+    """Tell of batches that have not as many images as they received: a part that leaves some out is none."""
+    images: dict[int, int] = {}
+    for row in export.rows("images"):
+        images[row["scored_batch"]] = images.get(row["scored_batch"], 0) + 1
+    archived = export.archived()
+    for batch in export.rows("batches"):
+        sequence, received = batch["sequence"], batch["received"]
+        gone = any(first <= sequence + 1 <= last for _, first, last in archived)
+        if images.get(sequence, 0) != received and not (gone and sequence not in images):
+            found.note(sequence, f"received {received} images, of which {images.get(sequence, 0)} are here")
+
+
+def _check_checkpoint(
+    found: Walk, checkpoint: Mapping[str, Any], anchors: Iterable[Anchor], trusted: Collection[str]
+) -> None:
+    size, key, signature = checkpoint["size"], checkpoint["key"], checkpoint["signature"]
+    text = checkpoint_text(size=size, head=checkpoint["head"], root=checkpoint["root"], at=checkpoint["at"])
+    if key is not None and signature is not None and not is_signed(text, key, signature):
+        found.note(size, "the signature of the checkpoint is not that of its key")
+    if trusted and (signature is None or key not in trusted):
+        found.note(size, "the checkpoint is not signed by a key that is trusted")
+    for anchor in anchors:
+        if anchor.size == size and anchor.head != checkpoint["head"]:
+            found.note(size, f"{anchor.where} names another hash for it than the checkpoint")
