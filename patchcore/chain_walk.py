@@ -80,6 +80,7 @@ def walk(records: Records, anchors: Iterable[Anchor] = (), trusted: Collection[s
         trusted: Public keys, 64 hexadecimal digits each: every checkpoint must be signed by one of them. None: a
             signature must be that of the key that the checkpoint names.
     """
+    anchors = list(anchors)
     found, frontier, bodies = Walk(), Frontier(), _Bodies(records)
     checkpoints, anchored = records.checkpoints(), {anchor.size: b"" for anchor in anchors}
     expected, last = 1, GENESIS
@@ -156,16 +157,16 @@ def _checkpoint_problems(
         yield f"the checkpoint is signed by a key that is not trusted: {key}"
 
 
-def _check_anchors(found: Walk, anchors: Iterable[Anchor], values: Mapping[int, bytes], size: int) -> None:
+def _check_anchors(found: Walk, anchors: Sequence[Anchor], values: Mapping[int, bytes], size: int) -> None:
     agreed = max((anchor.size for anchor in anchors if values[anchor.size].hex() == anchor.head), default=0)
     for anchor in sorted(anchors, key=lambda anchor: anchor.size):
-        if values[anchor.size].hex() == anchor.head:
-            continue
         if anchor.size > size:
             found.note(size + 1, f"and all up to {anchor.size} are missing: {anchor.where} names {anchor.size} records")
-        else:
-            start = agreed + 1 if agreed < anchor.size else 1
-            words = (
-                f"or one after it up to {anchor.size} was written anew: {anchor.where} names another hash for that one"
-            )
-            found.note(start, words)
+        elif values[anchor.size].hex() != anchor.head:
+            words = f"{anchor.where} names another hash for record {anchor.size}"
+            # Where a record before it is known to be bad, that is why; else all hashes were made right again.
+            if found.first_bad is not None and found.first_bad <= anchor.size:
+                found.problems.append(words)
+            else:
+                start = agreed + 1 if agreed < anchor.size else 1
+                found.note(start, f"or one after it up to {anchor.size} was written anew: {words}")

@@ -27,23 +27,40 @@ class Owner:
             return connection.execute(text(query)).all()
 
     @contextmanager
-    def at_work(self) -> Iterator[Connection]:
-        """Yield a connection that nothing refuses."""
+    def at_work(self, *, checks: bool = True) -> Iterator[Connection]:
+        """Yield a connection that nothing refuses; without ``checks`` not even the rules of a table hold."""
         with self.database._engine.connect() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.exec_driver_sql("SET session_replication_role = replica")
-                connection.commit()
-                connection.execution_options(ledger_writing=True)
-                with connection.begin():
-                    yield connection
-            else:
-                connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
-                connection.commit()
-                connection.execution_options(ledger_writing=True)
-                with connection.begin():
-                    guards = dict(self.database.kind.standing_guards(connection))
-                    for name in guards:
-                        connection.exec_driver_sql(f"DROP TRIGGER {name}")
-                    yield connection
-                    for statement in guards.values():
-                        connection.exec_driver_sql(statement)
+            lift = _lift_postgresql if connection.dialect.name == "postgresql" else _lift_sqlite
+            with lift(connection, checks):
+                yield connection
+
+
+@contextmanager
+def _lift_postgresql(connection: Connection, checks: bool) -> Iterator[None]:
+    connection.exec_driver_sql("SET session_replication_role = replica")  # no trigger, no reference
+    connection.commit()
+    connection.execution_options(ledger_writing=True)
+    with connection.begin():
+        rules = "SELECT conrelid::regclass, conname FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0"
+        for table, name in () if checks else connection.exec_driver_sql(rules).all():
+            connection.exec_driver_sql(f'ALTER TABLE {table} DROP CONSTRAINT "{name}"')
+        yield
+        if not checks:
+            connection.get_transaction().rollback()  # type: ignore[union-attr]  # it has begun above
+
+
+@contextmanager
+def _lift_sqlite(connection: Connection, checks: bool) -> Iterator[None]:
+    driver = connection.connection.driver_connection  # below SQLAlchemy, which would begin a transaction
+    assert driver is not None
+    driver.execute("PRAGMA foreign_keys = OFF")
+    driver.execute(f"PRAGMA ignore_check_constraints = {'OFF' if checks else 'ON'}")
+    connection.execution_options(ledger_writing=True)
+    with connection.begin():
+        triggers = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+        guards = connection.exec_driver_sql(triggers).all()
+        for name, _ in guards:
+            connection.exec_driver_sql(f"DROP TRIGGER {name}")
+        yield
+        for _, statement in guards:
+            connection.exec_driver_sql(statement)

@@ -216,7 +216,7 @@ def test_a_batch_that_contradicts_itself_leaves_nothing(
 def test_a_batch_is_scored_again_only_where_that_is_meant_and_the_first_scoring_stays(known: Ledger) -> None:
     first = known.record_batch(_batch(), IMAGES)
     changes = {"bank_version": 2, "bank_sha256": "bank2", "reason": "bank 1 missed scratches"}
-    second = known.record_batch(_batch(**changes), IMAGES, rescored=True)
+    second = known.record_batch(_batch(IMAGES, **changes), IMAGES, rescored=True)
     assert (second.scoring, second.reason) == (2, "bank 1 missed scratches")
     assert known.scorings("4711") == [first, second]
     latest, earlier = known.batch("4711"), known.batch("4711", 1)
