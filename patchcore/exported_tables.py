@@ -42,12 +42,13 @@ def write_table(path: Path, columns: Columns, rows: Iterable[Sequence[Any]]) -> 
     return count
 
 
-def read_table(path: Path, columns: Columns) -> Iterator[tuple[Any, ...]]:
+def read_table(path: Path, columns: Columns, where: tuple[str, str | int] | None = None) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of a file that `write_table` wrote.
 
     Args:
         path: The file.
         columns: Name and type of each column, as it was written.
+        where: Only rows with this value in the column of this name; of a .parquet file.
 
     Raises:
         Refused: The file is missing, or is not such a file.
@@ -55,7 +56,7 @@ def read_table(path: Path, columns: Columns) -> Iterator[tuple[Any, ...]]:
     import pyarrow as pa
 
     try:
-        for batch in _batches(path, columns):
+        for batch in _batches(path, columns) if where is None else _matching(path, columns, where):
             yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
     except (OSError, pa.ArrowException, KeyError, UnicodeDecodeError) as error:
         raise Refused(
@@ -91,3 +92,11 @@ def _batches(path: Path, columns: Columns) -> Iterator["pa.RecordBatch"]:
     else:
         with parquet.ParquetFile(path) as file:
             yield from file.iter_batches(batch_size=_AT_ONCE, columns=list(columns))
+
+
+def _matching(path: Path, columns: Columns, where: tuple[str, str | int]) -> Iterator["pa.RecordBatch"]:
+    from pyarrow import parquet
+
+    name, value = where
+    found = parquet.read_table(path, columns=list(columns), filters=[(name, "==", value)])
+    yield from found.to_batches()

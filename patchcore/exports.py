@@ -78,7 +78,10 @@ def verify_export(folder: Path, anchors: Iterable[Anchor] = (), trusted: Collect
     """
     export = Export(folder)
     damaged = list(export.damaged_files())
-    found = walk(export, anchors, trusted) if export.complete else _verify_part(export, anchors, trusted)
+    try:
+        found = walk(export, anchors, trusted) if export.complete else _verify_part(export, anchors, trusted)
+    except (Refused, ValueError, KeyError) as error:  # of a file that somebody put there instead
+        return Walk(problems=[*damaged, f"the records cannot be read: {error}"])
     found.problems[:0] = damaged
     return found
 

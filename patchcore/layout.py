@@ -99,6 +99,10 @@ class Workspace:
         return self.root / "work" / category / "evaluation"
 
     # What a machine keeps for itself; git ignores it.
+    def dvc_object(self, md5: str) -> Path:
+        """What DVC keeps of this content; of a folder (its md5 ends in .dir) it is a list of its files."""
+        return self.root / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
+
     @property
     def state(self) -> Path:
         return self.root / ".patchcore"
@@ -153,8 +157,17 @@ class Workspace:
     def prefect_home(self) -> Path:
         return self.state / "prefect"
 
+    @property
+    def archives(self) -> Path:
+        """Where images go that the ledger no longer holds; PATCHCORE_ARCHIVE names another folder."""
+        return Path(os.environ.get("PATCHCORE_ARCHIVE") or self.root / "archive")
+
     def data_docs(self, category: str) -> Path:
         return self.state / "data_docs" / category
+
+    def watched(self, category: str) -> Path:
+        """The files of the drop folder that a retrain was started for; see `patchcore.lifecycle.drop_watch`."""
+        return self.state / "watched" / f"{category}.json"
 
     # What comes in and goes out.
     def drop(self, category: str) -> Path:
@@ -163,8 +176,9 @@ class Workspace:
     def quarantine(self, category: str) -> Path:
         return self.root / "quarantine" / category
 
-    def batch(self, batch: str) -> Path:
-        return self.root / "batches" / batch
+    def batch(self, batch: str, scoring: int = 1) -> Path:
+        """The results of a scoring of a batch; the sign between name and number cannot be part of a name."""
+        return self.root / "batches" / (batch if scoring == 1 else f"{batch}@{scoring}")
 
     def relative(self, path: Path) -> str:
         """Return a path below the workspace as the text that manifests, reports and the ledger hold."""

@@ -36,6 +36,13 @@ def postgresql_server() -> Iterator[URL]:
     """A server of this session's own; the URL leads to its superuser's database `postgres`."""
     if os.environ.get("PATCHCORE_TEST_POSTGRESQL") == "skip":
         pytest.skip("PATCHCORE_TEST_POSTGRESQL=skip")
+    with running_server() as url:
+        yield url
+
+
+@contextmanager
+def running_server() -> Iterator[URL]:
+    """Run a server of one's own for as long as the block runs; yield the URL of its superuser's database."""
     programs = _programs()
     # Short, because a socket's path has 107 characters at most; not under tmp_path, which only we may enter.
     folder = Path(tempfile.mkdtemp(prefix="patchcore-postgresql-"))
@@ -51,10 +58,17 @@ def postgresql_server() -> Iterator[URL]:
 @pytest.fixture
 def postgresql_url(postgresql_server: URL) -> Iterator[str]:
     """The SQLAlchemy URL of a database that is fresh and empty, and gone after the test."""
+    with new_database(postgresql_server) as url:
+        yield url
+
+
+@contextmanager
+def new_database(server: URL) -> Iterator[str]:
+    """Make a database for as long as the block runs; yield its SQLAlchemy URL."""
     name = f"test_{secrets.token_hex(8)}"
-    _administer(postgresql_server, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    yield postgresql_server.set(database=name).render_as_string(hide_password=False)
-    _administer(postgresql_server, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    _administer(server, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    yield server.set(database=name).render_as_string(hide_password=False)
+    _administer(server, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def _programs() -> Path:
@@ -127,7 +141,7 @@ def _wait(server: "subprocess.Popen[bytes]", url: URL, log: Path) -> None:
             return
 
 
-def _administer(server: URL, statement: sql.Composable) -> None:
+def _administer(server: URL, statement: sql.SQL | sql.Composed) -> None:
     """Carry out one statement as the superuser, outside of a transaction."""
     address = server.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(address, autocommit=True) as connection:

@@ -37,10 +37,9 @@ class Owner:
 
 @contextmanager
 def _lift_postgresql(connection: Connection, checks: bool) -> Iterator[None]:
-    connection.exec_driver_sql("SET session_replication_role = replica")  # no trigger, no reference
-    connection.commit()
     connection.execution_options(ledger_writing=True)
     with connection.begin():
+        connection.exec_driver_sql("SET LOCAL session_replication_role = replica")  # no trigger, no reference
         rules = "SELECT conrelid::regclass, conname FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0"
         for table, name in () if checks else connection.exec_driver_sql(rules).all():
             connection.exec_driver_sql(f'ALTER TABLE {table} DROP CONSTRAINT "{name}"')

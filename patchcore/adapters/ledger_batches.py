@@ -1,21 +1,21 @@
 """Batches in the ledger: what was scored by which bank, one record an image; and where people decided otherwise."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, Integer, and_, func, select, type_coerce
 
 from patchcore.adapters.ledger_database import Book, add_record, all_records, as_record
 from patchcore.adapters.ledger_links import append
 from patchcore.adapters.ledger_records import (
     BatchRecord,
-    Disagreement,
     ImageRecord,
     ImageScore,
     Override,
     RecordedBatch,
+    ScoredBatch,
     images_digest,
     now,
 )
@@ -95,30 +95,18 @@ class Batches(Book):
             scored = (batches.c.category == category, batches.c.bank_version == version)
             return all_records(connection, BatchRecord, batches, *scored)
 
-    def disagreements(self, category: str, first: int, second: int) -> list[Disagreement]:
-        """Return the images of batches that two bank versions both scored where their decisions differ.
-
-        Where one of them scored a batch more than once, every scoring counts.
-        """
-        one, other = images.alias("one"), images.alias("other")
-        of_one, of_other = batches.alias("of_one"), batches.alias("of_other")
-        same = and_(
-            of_one.c.batch == of_other.c.batch, of_other.c.category == category, of_other.c.bank_version == second
-        )
-        query = (
-            select(
-                of_one.c.batch, one.c.path, one.c.sha256, one.c.score, one.c.anomalous, other.c.score, other.c.anomalous
-            )
-            .select_from(of_one)
-            .join(of_other, same)
-            .join(one, one.c.scored_batch == of_one.c.sequence)
-            .join(other, and_(other.c.scored_batch == of_other.c.sequence, other.c.path == one.c.path))
-            .where(of_one.c.category == category, of_one.c.bank_version == first)
-            .where(one.c.sha256 == other.c.sha256, one.c.anomalous != other.c.anomalous)
-            .order_by(of_one.c.sequence, one.c.path)
-        )
+    def scored_by(self, category: str, version: int) -> list[ScoredBatch]:
+        """Return every scoring by a bank version with what it let through, the first one first."""
+        by_bank = and_(batches.c.category == category, batches.c.bank_version == version)
         with self._database.reading() as connection:
-            return [Disagreement(*row) for row in connection.execute(query)]
+            rows = connection.execute(select(batches).where(by_bank).order_by(batches.c.sequence)).mappings().all()
+            anomalous, overridden = _anomalous(connection, by_bank), _overridden(connection, by_bank)
+        found = []
+        for row in rows:
+            # Of a batch whose images are all in an archive there is nothing to count.
+            count = anomalous.get(row["sequence"], None if row["received"] else 0)
+            found.append(ScoredBatch(as_record(BatchRecord, row), count, overridden.get(row["sequence"], 0)))
+        return found
 
     def record_override(self, batch: str, path: str, *, anomalous: bool, reason: str, who: str) -> Override:
         """Record that a person decides otherwise about an image of a batch, as it was scored last.
@@ -151,6 +139,25 @@ class Batches(Book):
             rows = connection.execute(query.where(batches.c.batch == batch).order_by(overrides.c.sequence)).mappings()
             return [as_record(Override, row) for row in rows]
 
+    def overrides_of_image(self, sha256: str) -> list[Override]:
+        """Return what people decided otherwise about an image, by its content, in the order in which they did."""
+        same = and_(overrides.c.scored_batch == images.c.scored_batch, overrides.c.path == images.c.path)
+        query = (
+            select(overrides, batches.c.batch, batches.c.scoring)
+            .join_from(images, overrides, same)
+            .join(batches, overrides.c.scored_batch == batches.c.sequence)
+            .where(images.c.sha256 == sha256)
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(overrides.c.sequence)).mappings()
+            return [as_record(Override, row) for row in rows]
+
+    def batches_at(self, sequences: Collection[int]) -> dict[int, BatchRecord]:
+        """Return batches by the sequences of their records."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(batches).where(batches.c.sequence.in_(sequences))).mappings()
+            return {row["sequence"]: as_record(BatchRecord, row) for row in rows}
+
 
 def _is_same(known: BatchRecord, record: BatchRecord) -> bool:
     """Say whether a scoring is one that is recorded: a command that was run again after a crash."""
@@ -160,6 +167,25 @@ def _is_same(known: BatchRecord, record: BatchRecord) -> bool:
 
 def _scorings(connection: Connection, batch: str) -> list[BatchRecord]:
     return all_records(connection, BatchRecord, batches, batches.c.batch == batch, order=batches.c.scoring)
+
+
+def _anomalous(connection: Connection, condition: ColumnElement[bool]) -> dict[int, int]:
+    """Count the images that the bank called anomalous, by the sequence of their batch."""
+    theirs = images.c.scored_batch.in_(select(batches.c.sequence).where(condition))
+    count = func.coalesce(func.sum(type_coerce(images.c.anomalous, Integer)), 0)
+    query = select(images.c.scored_batch, count).where(theirs).group_by(images.c.scored_batch)
+    return {sequence: int(counted) for sequence, counted in connection.execute(query)}
+
+
+def _overridden(connection: Connection, condition: ColumnElement[bool]) -> dict[int, int]:
+    """Count the images that people decided otherwise about, by the sequence of their batch."""
+    query = (
+        select(overrides.c.scored_batch, func.count(overrides.c.path.distinct()))
+        .join_from(overrides, batches, overrides.c.scored_batch == batches.c.sequence)
+        .where(condition)
+        .group_by(overrides.c.scored_batch)
+    )
+    return {sequence: int(counted) for sequence, counted in connection.execute(query)}
 
 
 def _batch_of(row: Any) -> BatchRecord:

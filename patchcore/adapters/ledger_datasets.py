@@ -66,6 +66,12 @@ class Datasets(Book):
         found = self.datasets(category)
         return found[-1] if found else None
 
+    def number_for(self, category: str, sha256: str) -> int:
+        """Return the number that a content has or, if nobody else comes first, would be given."""
+        found = self.datasets(category)
+        known = next((each.number for each in found if each.sha256 == sha256), None)
+        return known or (found[-1].number if found else 0) + 1
+
     def datasets(self, category: str) -> list[DatasetVersion]:
         """Return the data-set versions of a category, the first one first."""
         with self._database.reading() as connection:
@@ -94,6 +100,18 @@ class Datasets(Book):
             else:
                 found.append(Membership(category, path, part, present.pop((category, path, part)), number - 1))
         return [*found, *(Membership(*place, first, None) for place, first in present.items())]
+
+    def unlisted_datasets(self) -> list[DatasetVersion]:
+        """Return the data-set versions of which the ledger does not know the images: those of format 1."""
+        listed = datasets.alias("listed")
+        known = (
+            select(members.c.sequence)
+            .join_from(members, listed, members.c.dataset == listed.c.sequence)
+            .where(listed.c.category == datasets.c.category, listed.c.number <= datasets.c.number)
+        )
+        unknown = (~known.exists(), datasets.c.normals + datasets.c.evaluation_images > 0)
+        with self._database.reading() as connection:
+            return all_records(connection, DatasetVersion, datasets, *unknown)
 
     def record_bank(
         self,

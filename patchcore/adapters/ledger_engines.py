@@ -128,7 +128,8 @@ class PostgreSql:
         """Return an engine; nothing is connected yet."""
         settings = f"-c lock_timeout={int(wait * 1000)} -c synchronous_commit=on -c timezone=UTC"
         arguments = {"options": settings, "connect_timeout": 10, "application_name": "patchcore"}
-        engine = create_engine(url.set(drivername="postgresql+psycopg"), poolclass=NullPool, connect_args=arguments)
+        # A connection that a restarted server closed is replaced unseen.
+        engine = create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=arguments)
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from patchcore.adapters.ledger_database import Book, add_record, all_records, as_record
 from patchcore.adapters.ledger_records import CHANGES_PRODUCTION, Action, Decision, Production, now, utc_text
@@ -44,13 +44,16 @@ class Promotions(Book):
             verdict: What the gate said, with its reasons and the digests that it looked at.
             who: Who decided.
             forced: Whether against the gate.
-            proposal: The sequence of the proposal that a promotion approves.
+            proposal: The sequence of the proposal that the decision is about; nobody decides about his own.
 
         Raises:
-            Refused: somebody else changed production meanwhile, or the ledger knows no such bank.
+            Refused: somebody else changed production meanwhile, the ledger knows no such bank, or the proposal does
+                not stand (see `proposal`) or was made by the same person.
         """
         with self._database.writing() as connection:
             last = _last_change(connection, category)
+            if proposal is not None:
+                _require_another(_standing_proposal(connection, category, to_version, proposal), who)
             # Not the version: it may have gone and come back, by decisions that this one knows nothing of.
             if action in CHANGES_PRODUCTION and (last.sequence if last else None) != expected:
                 raise _lost(category, to_version, last)
@@ -68,6 +71,15 @@ class Promotions(Book):
                 "at": max(now(), last.at) if last else now(),  # a clock set back does not reorder history
             }
             return Decision(sequence=add_record(connection, "decisions", values), **values)
+
+    def proposal(self, category: str, version: int) -> Decision:
+        """Return the proposal to promote a bank version, which stands until another one or a change of production.
+
+        Raises:
+            Refused: there is none, or it does not stand any more.
+        """
+        with self._database.reading() as connection:
+            return _standing_proposal(connection, category, version)
 
     def production(self, category: str) -> Production | None:
         """Return what is in production; None before the first promotion."""
@@ -103,9 +115,54 @@ class Promotions(Book):
 
 
 def _last_change(connection: Connection, category: str) -> Decision | None:
-    query = select(decisions).where(decisions.c.category == category, _CHANGES_PRODUCTION)
-    row = connection.execute(query.order_by(decisions.c.sequence.desc()).limit(1)).mappings().first()
+    return _last(connection, decisions.c.category == category, _CHANGES_PRODUCTION)
+
+
+def _last(connection: Connection, *conditions: ColumnElement[bool]) -> Decision | None:
+    query = select(decisions).where(*conditions).order_by(decisions.c.sequence.desc()).limit(1)
+    row = connection.execute(query).mappings().first()
     return as_record(Decision, row) if row else None
+
+
+def _standing_proposal(connection: Connection, category: str, version: int, sequence: int | None = None) -> Decision:
+    """Return the proposal that stands, which has to be that of the sequence where one is given."""
+    proposals = (decisions.c.category == category, decisions.c.action == "propose")
+    made = _last(connection, *proposals, decisions.c.to_version == version)
+    if made is None:
+        raise _does_not_stand(category, version, "none was made")
+    change, newer = _last_change(connection, category), _last(connection, *proposals)
+    if change and change.proposal == made.sequence:
+        raise _does_not_stand(category, version, f"it was approved by {change.who} at {change.at}")
+    if change and change.sequence > made.sequence:
+        got = f"production changed after it: bank {change.to_version}, made so by {change.who} at {change.at}"
+        raise _does_not_stand(category, version, got)
+    if newer and newer.sequence != made.sequence:
+        got = f"a newer one: bank {newer.to_version}, proposed by {newer.who} at {newer.at}"
+        raise _does_not_stand(category, version, got)
+    if sequence is not None and made.sequence != sequence:
+        raise _does_not_stand(category, version, f"a newer one: proposed by {made.who} at {made.at}")
+    return made
+
+
+def _does_not_stand(category: str, version: int, got: str) -> Refused:
+    return Refused(
+        f"no proposal to promote bank {category} {version} stands",
+        got=got,
+        expected="a proposal that nothing has come after",
+        remedy=f"propose it (again): patchcore promote {category} {version} --propose",
+    )
+
+
+def _require_another(proposal: Decision, who: str) -> None:
+    """Refuse whoever made the proposal. One account on two hosts is one person, whatever the letters' case."""
+    proposer, decider = (name.partition("@")[0].strip().casefold() for name in (proposal.who, who))
+    if proposer == decider:
+        raise Refused(
+            f"nobody approves his own proposal, to promote bank {proposal.category} {proposal.to_version}",
+            got=who,
+            expected=f"a person other than {proposal.who}",
+            remedy="ask one to approve it; PATCHCORE_USER says who is at work",
+        )
 
 
 def _production(change: Decision, until: str | None) -> Production:

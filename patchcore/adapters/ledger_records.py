@@ -198,6 +198,36 @@ class Disagreement:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """How two banks decide about the images of batches that both scored.
+
+    Attributes:
+        batches: the names of these batches.
+        archived: those of which a scoring lies in an archive: they are not compared.
+        compared: images that both have a score for.
+        disagreements: those on which they decide differently.
+    """
+
+    batches: tuple[str, ...]
+    archived: tuple[str, ...]
+    compared: int
+    disagreements: tuple[Disagreement, ...]
+
+
+@dataclass(frozen=True)
+class ScoredBatch:
+    """A scoring of a batch and what came of it.
+
+    ``anomalous`` counts the images that the bank called so, None where they lie in an archive; ``overridden`` those
+    about which a person decided otherwise.
+    """
+
+    record: BatchRecord
+    anomalous: int | None
+    overridden: int
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """What names all records up to one: their number, the hash of the last, the Merkle root over the hashes of all.
 

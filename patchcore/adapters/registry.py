@@ -2,7 +2,8 @@
 
 A category is an experiment and a registered model of the same name. A bank version is a run (what was built, from what,
 how good it is) and a version of the registered model (what can be scored with), with the same tags. The alias
-``production`` names the version that scores; the truth about promotions is the ledger, and the alias follows it.
+``production`` names the version that scores, and a tag of that name on a version says since when; the truth about
+promotions is the ledger, and both follow it.
 """
 
 import json
@@ -141,6 +142,24 @@ class Registry:
         with answering(self.tracking_uri):
             self._client.set_registered_model_alias(category, PRODUCTION, str(version))
 
+    def remove_alias(self, category: str) -> None:
+        """Let the alias ``production`` name no version."""
+        with answering(self.tracking_uri):
+            self._client.delete_registered_model_alias(category, PRODUCTION)
+
+    def production_tags(self, category: str) -> dict[int, str | None]:
+        """Return what the tag ``production`` of each bank version says, None where it has none."""
+        found = self._model_versions(f"name = '{category}'")
+        return {int(version.version): version.tags.get(PRODUCTION) for version in found}
+
+    def set_production_tag(self, category: str, version: int, text: str | None) -> None:
+        """Let the tag ``production`` of a bank version say this; None takes it away."""
+        with answering(self.tracking_uri):
+            if text is None:
+                self._client.delete_model_version_tag(category, str(version), PRODUCTION)
+            else:
+                self._client.set_model_version_tag(category, str(version), PRODUCTION, text)
+
     def download_bank(self, category: str, version: int, destination: Path) -> Path:
         """Fetch a version's bank into the folder ``destination``, whole or not at all; one that is there already stays.
 
@@ -175,6 +194,17 @@ class Registry:
                 )
         return destination
 
+    def set_note(self, category: str, name: str, text: str) -> None:
+        """Write a text beside the bank versions of a category, where another of that name may stand."""
+        with answering(self.tracking_uri):
+            self._client.set_experiment_tag(self._experiment(category), name, text)
+
+    def note(self, category: str, name: str) -> str | None:
+        """Return the text of that name beside the bank versions of a category, or None."""
+        with answering(self.tracking_uri):
+            experiment = self._client.get_experiment_by_name(category)
+        return None if experiment is None else experiment.tags.get(name)
+
     @cached_property
     def _client(self) -> "MlflowClient":
         return connect(self.tracking_uri)
@@ -196,6 +226,10 @@ class Registry:
                 raise
 
     def _search(self, query: str) -> list[BankVersion]:
+        found = (_bank_version(version) for version in self._model_versions(query))
+        return sorted(found, key=lambda version: version.version)
+
+    def _model_versions(self, query: str) -> "list[ModelVersion]":
         found: list[ModelVersion] = []
         token = None
         with answering(self.tracking_uri):
@@ -204,8 +238,7 @@ class Registry:
                 found.extend(page)
                 if not (token := page.token):
                     break
-        ours = [version for version in found if "bank_sha256" in version.tags]
-        return sorted((_bank_version(version) for version in ours), key=lambda version: version.version)
+        return [version for version in found if "bank_sha256" in version.tags]
 
 
 def _bank_version(version: "ModelVersion") -> BankVersion:

@@ -142,6 +142,14 @@ class Versioning:
         """Return the git commit of the workspace; None before the first one."""
         return self._git.head()
 
+    def tag(self, name: str, message: str) -> None:
+        """Let an annotated git tag say something about the present commit; see ``Git.tag``."""
+        self._git.tag(name, message)
+
+    def tags(self, prefix: str) -> dict[str, str]:
+        """Return the message of every annotated git tag whose name begins so, by its name."""
+        return self._git.tags(prefix)
+
     def pointer_texts(self, category: str) -> dict[str, str]:
         """Return the text of each of a category's DVC pointers, by its path in the workspace."""
         pointers = (pointer for pointer in self._workspace.pointers(category) if pointer.is_file())

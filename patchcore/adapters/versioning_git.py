@@ -65,11 +65,26 @@ class Git:
             )
         return self.head()
 
+    def tag(self, name: str, message: str) -> None:
+        """Let an annotated tag say something about the present commit; one of that name stays as it is.
+
+        Raises:
+            Fault: There is no commit yet, or git fails.
+        """
+        if self._run("rev-parse", "--verify", "--quiet", f"refs/tags/{name}").returncode != 0:
+            self._demand(*self._identity(), "tag", "--annotate", "--message", message, name)
+
+    def tags(self, prefix: str) -> dict[str, str]:
+        """Return the message of every annotated tag whose name begins so, by its name."""
+        listed = self._run("for-each-ref", "--format=%(refname:short)%00%(contents)%00", f"refs/tags/{prefix}*").stdout
+        parts = listed.split("\0")
+        return {name.strip(): message.strip() for name, message in zip(parts[::2], parts[1::2], strict=False)}
+
     def describe(self) -> str | None:
         """Return the nearest tag, commit and whether the folder differs from it; None where git does not track it."""
         if self._run("ls-files", "--error-unmatch", "__init__.py").returncode:
             return None
-        result = self._run("describe", "--tags", "--always", "--dirty")
+        result = self._run("describe", "--tags", "--exclude", "patchcore-ledger-*", "--always", "--dirty")
         return None if result.returncode else result.stdout.strip()
 
     def _is_tracked(self, path: Path) -> bool:

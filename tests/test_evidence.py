@@ -1,0 +1,247 @@
+"""What makes the ledger's answers hold, by the command line over real banks and batches: verify, anchor, export."""
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from patchcore.adapters.ledger_exports import columns_of
+from patchcore.exported_tables import read_table, write_table
+from patchcore.files import read_json, sha256_of
+from patchcore.layout import Workspace
+from patchcore.lifecycle.services import open_services
+from tests.tampering import Owner
+
+Done = CompletedProcess[str]
+Run = Callable[..., Done]
+Say = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def lived(
+    grown: tuple[Workspace, list[Done]], copy: Callable[[Workspace, Path], Workspace], tmp_path: Path
+) -> Workspace:
+    """A workspace with two banks and two batches, to be changed."""
+    return copy(grown[0], tmp_path / "workspace")
+
+
+@pytest.fixture
+def say(lived: Workspace, run: Run) -> Say:
+    """Ask the ledger something, and return the exit code and the answer."""
+
+    def answer(*question: object) -> tuple[int, dict[str, Any]]:
+        done = run("audit", *question, "--json", "-w", lived.root)
+        value: dict[str, Any] = json.loads(done.stdout)
+        return done.returncode, value
+
+    return answer
+
+
+def test_a_sound_ledger_and_its_banks_are_verified(say: Say) -> None:
+    code, value = say("verify")
+    assert (code, value["ok"], value["problems"], value["notes"], value["first_bad"]) == (0, True, [], [], None)
+    assert value["records"] > 20
+    assert len(value["head"]) == len(value["root"]) == 64
+
+
+def test_an_altered_score_is_found_and_its_record_named(say: Say, lived: Workspace) -> None:
+    owner = Owner(f"sqlite:///{lived.ledger}")
+    ((sequence,),) = owner.rows("SELECT max(sequence) FROM images WHERE anomalous = 1")
+    owner.run(f"UPDATE images SET anomalous = 0 WHERE sequence = {sequence}")  # noqa: S608
+    code, value = say("verify", "--no-banks")
+    assert (code, value["ok"], value["first_bad"]) == (3, False, sequence)
+    assert value["problems"] == [f"record {sequence}: its content in images was altered"]
+
+
+def test_a_guard_that_was_taken_away_is_missed(say: Say, lived: Workspace) -> None:
+    with closing(sqlite3.connect(lived.ledger)) as database:
+        database.execute("DROP TRIGGER images_no_update")
+    code, value = say("verify", "--no-banks")
+    assert code == 3
+    assert value["problems"] == ["guard images_no_update is missing: the database would allow changes"]
+
+
+def test_a_bank_that_was_swapped_in_the_registry_is_found(say: Say, lived: Workspace) -> None:
+    banks = sorted(lived.registry_artifacts.rglob("bank.json"))
+    assert len(banks) == 2
+    shutil.copytree(banks[0].parent, banks[1].parent, dirs_exist_ok=True)
+    code, value = say("verify")
+    assert code == 3
+    (problem,) = value["problems"]
+    assert "is not the one that was recorded" in problem
+    assert say("verify", "--no-banks")[0] == 0
+
+
+def test_an_anchor_stands_in_git_in_mlflow_and_in_a_file_and_betrays_a_tail_that_was_cut_off(
+    say: Say, lived: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "anchors.jsonl"
+    monkeypatch.setenv("PATCHCORE_ANCHOR_FILE", str(file))
+    code, value = say("anchor")
+    assert code == 0
+    assert value["places"] == ["MLflow, cell", f"git tag patchcore-ledger-{value['size']}", str(file)]
+    assert say("anchor")[1]["size"] == value["size"]  # nothing came since: the same anchor, once
+    (line,) = file.read_text().splitlines()
+    services = open_services(lived.root)
+    assert services.versioning.tags("patchcore-ledger-")[f"patchcore-ledger-{value['size']}"] == line
+    assert services.registry.note("cell", "patchcore.ledger_head") == line
+    assert json.loads(line)["head"] == value["head"]
+    assert say("verify", "--no-banks")[0] == 0
+
+    cut = value["size"] - 3
+    owner = Owner(f"sqlite:///{lived.ledger}")
+    tables = ("checkpoints", "overrides", "images", "events", "decisions", "batches", "chain")
+    owner.run(*(f"DELETE FROM {table} WHERE sequence > {cut}" for table in tables))  # noqa: S608
+    for places in (["git tag", "MLflow", str(file)], ["git tag", "MLflow"]):
+        code, value = say("verify", "--no-banks")
+        assert (code, value["first_bad"]) == (3, cut + 1)
+        for place in places:
+            assert any(place in problem for problem in value["problems"])
+        monkeypatch.delenv("PATCHCORE_ANCHOR_FILE", raising=False)
+
+
+def test_a_folder_of_anchors_gets_a_file_for_each(
+    say: Say, lived: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "write once"
+    folder.mkdir()
+    monkeypatch.setenv("PATCHCORE_ANCHOR_FILE", str(folder))
+    first = say("anchor")[1]
+    open_services(lived.root).ledger.record_event("cell", "ingest", {}, who="ann")
+    second = say("anchor")[1]
+    names = [f"{value['size']:012}.json" for value in (first, second)]
+    assert sorted(file.name for file in folder.iterdir()) == names
+    assert say("verify", "--no-banks")[0] == 0
+
+
+def test_a_place_that_cannot_be_written_is_told_and_the_others_are(
+    say: Say, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATCHCORE_ANCHOR_FILE", str(tmp_path / "no folder" / "anchors.jsonl"))
+    code, value = say("anchor")
+    assert code == 1
+    assert len(value["places"]) == 2
+    assert "no folder" in value["failures"][0]
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_an_export_is_verified_without_a_ledger_and_a_forged_one_is_found(
+    form: str, say: Say, run: Run, lived: Workspace, tmp_path: Path
+) -> None:
+    folder = tmp_path / "export"
+    code, value = say("export", folder, *(["--csv"] if form == "csv" else []))
+    assert code == 0
+    assert value["records"]["images"] == 16
+    assert run("audit", "export", folder, "-w", lived.root).returncode == 3  # never over something that is there
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    verified = json.loads(run("audit", "verify", "--file", folder, "--json", "-w", elsewhere).stdout)
+    assert verified["ok"]
+    assert verified["records"] == say("verify", "--no-banks")[1]["records"]
+
+    (folder / f"images.{form}").write_bytes((folder / f"images.{form}").read_bytes() + b"\n")
+    done = run("audit", "verify", "--file", folder, "--json", "-w", elsewhere)
+    assert "was altered after it was exported" in json.loads(done.stdout)["problems"][0]
+    _forge(folder, f"images.{form}", lambda row: {**row, "score": (row["score"] or 0) + 1e-12})
+    done = run("audit", "verify", "--file", folder, "--json", "-w", elsewhere)
+    assert done.returncode == 3
+    assert "its content in images was altered" in json.loads(done.stdout)["problems"][0]
+
+
+def test_a_batch_is_exported_with_all_that_it_rests_on_and_a_path_to_the_checkpoint(
+    say: Say, run: Run, lived: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anchors = tmp_path / "anchors.jsonl"
+    monkeypatch.setenv("PATCHCORE_ANCHOR_FILE", str(anchors))
+    say("anchor")
+    folder = tmp_path / "first"
+    _, value = say("export", folder, "--batch", "first")
+    assert {kind: value["records"][kind] for kind in ("batches", "images", "banks", "datasets")} == {
+        "batches": 1,
+        "images": 8,
+        "banks": 1,
+        "datasets": 1,
+    }
+    assert value["records"]["members"] == 24 + 12
+    check = ("audit", "verify", "--file", folder, "--anchor", anchors, "--json", "-w", tmp_path)
+    assert json.loads(run(*check).stdout)["ok"]
+
+    _forge(folder, "images.parquet", lambda row: row if row["anomalous"] == 0 else None)
+    done = run(*check)
+    assert done.returncode == 3
+    assert "received 8 images" in done.stdout
+
+    shutil.rmtree(folder)
+    say("export", folder, "--batch", "first")
+    _forge(folder, "chain.parquet", lambda row: {**row, "hash": row["hash"][::-1]})
+    done = run(*check)
+    assert done.returncode == 3
+    assert "none of those that the checkpoint names" in done.stdout
+    assert run("audit", "export", tmp_path / "none", "--batch", "nobody", "-w", lived.root).returncode == 3
+
+
+def test_what_is_no_export_is_refused(run: Run, tmp_path: Path) -> None:
+    done = run("audit", "verify", "--file", tmp_path, "-w", tmp_path)
+    assert done.returncode == 3
+    assert "is no export of a ledger" in done.stderr
+
+
+def test_images_move_to_an_archive_that_the_chain_vouches_for(say: Say, lived: Workspace, tmp_path: Path) -> None:
+    before = say("batch", "first")[1]
+    code, value = say("archive", "--before", "2999-01-01")
+    assert (code, value["archived"]["images"]) == (0, 16)
+    (file,) = lived.archives.rglob("*.parquet")
+    assert sha256_of(file) == value["archived"]["sha256"]
+    assert Owner(f"sqlite:///{lived.ledger}").rows("SELECT count(*) FROM images") == [(0,)]
+    assert say("archive", "--before", "2999-01-01")[1] == {"archived": None}
+    assert say("verify", "--no-banks")[1]["problems"] == []
+    after = say("batch", "first")[1]
+    assert after["images"] == before["images"]
+    assert after["archived"] is False  # the archive is at hand
+    image = before["images"][0]["sha256"]
+    assert [record["batch"] for record in say("image", image)[1]["records"]] == ["first"]
+
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + b"x")
+    code, value = say("verify", "--no-banks")
+    assert code == 3
+    assert "is not the file that was written" in value["problems"][0]
+    file.rename(tmp_path / "elsewhere")
+    code, value = say("verify", "--no-banks")
+    assert code == 0
+    assert "16 images were not checked" in value["notes"][0]
+    assert say("batch", "first")[1]["archived"] is True
+    with closing(sqlite3.connect(lived.ledger)) as database, pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        database.execute("DELETE FROM batches")
+
+
+def test_an_archive_that_was_forged_along_with_its_record_is_found(say: Say, lived: Workspace) -> None:
+    say("archive", "--before", "2999-01-01")
+    (file,) = lived.archives.rglob("*.parquet")
+    columns = columns_of("images")
+    rows = [dict(zip(columns, row, strict=True)) for row in read_table(file, columns)]
+    rows[2]["score"] = 0.0
+    write_table(file, columns, [tuple(row.values()) for row in rows])
+    owner = Owner(f"sqlite:///{lived.ledger}")
+    owner.run(f"UPDATE archives SET sha256 = '{sha256_of(file)}'")  # noqa: S608
+    code, value = say("verify", "--no-banks")
+    assert (code, value["first_bad"]) == (3, rows[2]["sequence"])
+    assert any("its content in archives was altered" in problem for problem in value["problems"])
+
+
+def _forge(folder: Path, name: str, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+    """Change the rows of a table of an export, and the digest in its proof with it."""
+    proof = read_json(folder / "proof.json")
+    file, columns = folder / name, proof["columns"][Path(name).stem]
+    # What was put after the end of the file is left out here.
+    file.write_bytes(file.read_bytes().removesuffix(b"\n") if file.suffix == ".parquet" else file.read_bytes())
+    rows = [change(dict(zip(columns, row, strict=True))) for row in read_table(file, columns)]
+    write_table(file, columns, [tuple(row.values()) for row in rows if row is not None])
+    proof["files"][name] = sha256_of(file)
+    (folder / "proof.json").write_text(json.dumps(proof))
