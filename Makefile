@@ -23,8 +23,10 @@ help:
 demo: .venv/ready
 	@$(BIN)/patchcore demo demo
 
+# A worker a processor; the tests of a file stay together, in the order of tests/conftest.py: what takes longest first.
+WORKERS := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 test: .venv/ready
-	$(BIN)/pytest
+	$(BIN)/pytest $(WORKERS)
 
 check: .venv/ready
 	$(BIN)/ruff check

@@ -1,8 +1,10 @@
 """Fixtures of the tests of flows and commands: the command line in process, and a small category of real solar cells.
 
-The category is built once a session. Tests that change a workspace take a copy of it. One Prefect home serves all.
+The category is built once, however many workers pytest-xdist has: each takes a copy for its session. Tests that change
+a workspace take a copy of that. One Prefect home serves all tests of a worker.
 """
 
+import json
 import os
 import shutil
 import sqlite3
@@ -16,6 +18,7 @@ from subprocess import CompletedProcess
 from typing import TextIO
 
 import pytest
+from filelock import FileLock
 
 from flows.cli import run as run_command
 from flows.demo_data import DemoImages, choose_images, drop_new, fill_batch, lay_out
@@ -104,26 +107,32 @@ def cells() -> DemoImages:
 @pytest.fixture(scope="session")
 def bare(run: Run, cells: DemoImages, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace with the category `cell`, nothing built yet. Not to be changed: `copy` it."""
-    folder = tmp_path_factory.mktemp("bare")
-    lay_out(cells, folder / "cells")
-    workspace = Workspace(folder / "workspace")
-    assert run("init", workspace.root).returncode == 0
-    text = workspace.params.read_text()
-    for old, new in _SMALL.items():
-        assert old in text
-        text = text.replace(old, new)
-    workspace.params.write_text(text)
-    added = run("add", "cell", folder / "cells", "-w", workspace.root)
-    assert added.returncode == 0, added.stderr
-    return workspace
+
+    def make(workspace: Workspace) -> list[Done]:
+        pictures = workspace.root.parent / "cells"
+        lay_out(cells, pictures)
+        created = run("init", workspace.root)
+        text = workspace.params.read_text()
+        for old, new in _SMALL.items():
+            assert old in text
+            text = text.replace(old, new)
+        workspace.params.write_text(text)
+        return _all_done([created, run("add", "cell", pictures, "-w", workspace.root)])
+
+    return _made_once(tmp_path_factory, "bare", make)[0]
 
 
 @pytest.fixture(scope="session")
 def first_retrain(bare: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Done]:
     """The first `patchcore retrain cell --json`, as a process of its own, and the workspace after it."""
-    workspace = _copy(bare, tmp_path_factory.mktemp("promoted") / "workspace")
-    command = [str(Path(sys.executable).with_name("patchcore")), "retrain", "cell", "--json"]
-    return workspace, subprocess.run(command, cwd=workspace.root, capture_output=True, text=True, check=False)
+
+    def make(workspace: Workspace) -> list[Done]:
+        _copy(bare, workspace.root)
+        command = [str(Path(sys.executable).with_name("patchcore")), "retrain", "cell", "--json"]
+        return [subprocess.run(command, cwd=workspace.root, capture_output=True, text=True, check=False)]
+
+    workspace, (done,) = _made_once(tmp_path_factory, "promoted", make)
+    return workspace, done
 
 
 @pytest.fixture(scope="session")
@@ -143,20 +152,22 @@ def grown(
     Batch first was scored; new images came, good and bad ones; bank version 2 replaced version 1; batch second was
     scored.
     """
-    folder = tmp_path_factory.mktemp("grown")
-    workspace = _copy(promoted, folder / "workspace")
-    drop_new(cells, workspace.drop("cell"))
-    for name, images in zip(("first", "second"), cells.batches, strict=True):
-        fill_batch(images, folder / name)
-    commands = (
-        ("score", "cell", folder / "first", "--batch", "first"),
-        ("ingest", "cell"),
-        ("retrain", "cell"),
-        ("score", "cell", folder / "second", "--batch", "second"),
-    )
-    done = [run(*words, "--json", "-w", workspace.root) for words in commands]
-    assert [each.returncode for each in done] == [0, 0, 0, 0], [each.stderr for each in done]
-    return workspace, done
+
+    def make(workspace: Workspace) -> list[Done]:
+        _copy(promoted, workspace.root)
+        drop_new(cells, workspace.drop("cell"))
+        folder = workspace.root.parent
+        for name, images in zip(("first", "second"), cells.batches, strict=True):
+            fill_batch(images, folder / name)
+        commands = (
+            ("score", "cell", folder / "first", "--batch", "first"),
+            ("ingest", "cell"),
+            ("retrain", "cell"),
+            ("score", "cell", folder / "second", "--batch", "second"),
+        )
+        return _all_done([run(*words, "--json", "-w", workspace.root) for words in commands])
+
+    return _made_once(tmp_path_factory, "grown", make)
 
 
 @pytest.fixture
@@ -173,10 +184,42 @@ def copy() -> Copy:
 
 def _copy(source: Workspace, target: Path) -> Workspace:
     shutil.copytree(source.root, target, symlinks=True)
-    copy = Workspace(target)
+    return _at_home(Workspace(target), source)
+
+
+def _at_home(copy: Workspace, source: Workspace) -> Workspace:
+    """Let the absolute paths that MLflow keeps lead to the copy."""
     if copy.registry.exists():
         with closing(sqlite3.connect(copy.registry)) as database, database:
-            for table, column in _MLFLOW_PLACES:  # MLflow keeps absolute paths: those of a copy lead to the copy
+            for table, column in _MLFLOW_PLACES:
                 change = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"  # noqa: S608  # names of our own
-                database.execute(change, (str(source.root), str(target)))
+                database.execute(change, (str(source.root), str(copy.root)))
     return copy
+
+
+def _made_once(
+    factory: pytest.TempPathFactory, name: str, make: Callable[[Workspace], list[Done]]
+) -> tuple[Workspace, list[Done]]:
+    """Return a copy of a workspace that the first worker to ask makes for all, and what its commands said.
+
+    Args:
+        factory: knows the folder that all workers share.
+        name: of the workspace's own folder below that; what `make` puts beside the workspace is copied too.
+        make: makes the workspace, where it is told to.
+    """
+    own = factory.getbasetemp()
+    common = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    folder, said = common / name, common / f"{name}.json"
+    with FileLock(common / f"{name}.lock"):
+        if not said.exists():  # nobody has, or who did failed
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            said.write_text(json.dumps([vars(done) for done in make(Workspace(folder / "workspace"))]))
+        copied = Path(shutil.copytree(folder, factory.mktemp(name) / "copy", symlinks=True))
+    done = [CompletedProcess[str](**each) for each in json.loads(said.read_text())]
+    return _at_home(Workspace(copied / "workspace"), Workspace(folder / "workspace")), done
+
+
+def _all_done(commands: list[Done]) -> list[Done]:
+    assert not any(each.returncode for each in commands), [each.stderr for each in commands]
+    return commands

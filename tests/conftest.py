@@ -21,7 +21,7 @@ from patchcore.steps import build, evaluate, extract
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 # flows and commands; a database; MLflow and Prefect; ledgers
-pytest_plugins = ("tests.cells", "tests.postgresql", "tests.servers", "tests.ledgers")
+pytest_plugins = ("tests.cells", "tests.postgresql", "tests.servers", "tests.ledgers", "tests.candidates")
 
 for switch, value in {
     "DO_NOT_TRACK": "1",
@@ -32,10 +32,21 @@ for switch, value in {
 }.items():
     os.environ[switch] = value
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # The workers share the cores: a thread that waits for others must not spin. As many threads as ever, so that what
-    # is shown about their number stays true; set before anything loads OpenMP.
+# What takes longest begins first, so that no worker of pytest-xdist is left alone with it in the end. The second of
+# them does not need the bank that the first one builds for all.
+_FIRST = ("test_flows", "test_accuracy", "test_mlflow_server", "test_serve", "test_bad_input", "test_batches")
+
+if _WORKER := "PYTEST_XDIST_WORKER" in os.environ:
+    # The workers share the cores: more threads would only wait for one another. Set before anything loads OpenMP; what
+    # a test shows about the number of threads, it shows with numbers of its own.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if _WORKER:
+        rank = {name: place for place, name in enumerate(_FIRST)}
+        items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -58,7 +58,7 @@ def running(command: list[str], folder: Path, environment: Mapping[str, str]) ->
         process = subprocess.Popen(
             [str(PROGRAMS / command[0]), *command[1:]],
             cwd=folder,
-            env=os.environ | {"PATH": search} | environment,
+            env={**os.environ, "PATH": search, **environment},
             stdout=log,
             stderr=log,
             start_new_session=True,

@@ -1,18 +1,13 @@
-"""The registry on a real MLflow: SQLite in process, a server of its own, and the model behind `mlflow models serve`."""
+"""The registry on a real MLflow: SQLite in process, and the model behind `mlflow models serve`."""
 
 import base64
 import dataclasses
 import io
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,12 +26,12 @@ from patchcore.extractor import open_extractor
 from patchcore.images import rgb_of_bytes
 from patchcore.layout import Workspace
 from patchcore.params import load_params
+from tests.servers import answers, free_port, running, wait_for
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CLONE = Path(__file__).resolve().parents[1]
-PATIENCE = 90  # seconds that a server of ours may take to start, on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -245,10 +240,12 @@ def test_models_serve_answers(
     registry: Registry, builds: list[BankBuild], pictures: list[bytes], tmp_path: Path
 ) -> None:
     port = free_port()
-    command = ["models", "serve", "-m", "models:/bottle@production", "--env-manager", "local", "-p", str(port)]
+    model = ("-m", "models:/bottle@production", "--env-manager", "local")
+    command = ["mlflow", "models", "serve", *model, "-p", str(port)]
     environment = {"MLFLOW_TRACKING_URI": registry.tracking_uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     body = {"dataframe_split": {"columns": ["image"], "data": [[base64.b64encode(pictures[2]).decode()]]}}
-    with mlflow_process(command, f"http://127.0.0.1:{port}/ping", tmp_path, environment):
+    with running(command, tmp_path, environment) as server:
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/ping"), server)
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/invocations",
             json.dumps(body).encode(),
@@ -261,32 +258,6 @@ def test_models_serve_answers(
     assert np.float32(answer["score"]) == expected[0]
     assert answer["anomalous"] is True
     assert answer["threshold"] == bank.threshold
-
-
-def test_a_real_server(
-    builds: list[BankBuild], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    port = free_port()
-    uri = f"http://127.0.0.1:{port}"
-    command = ["server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{tmp_path}/server.db",
-        "--artifacts-destination",
-        f"{tmp_path}/files",
-    ]
-    with mlflow_process(command, f"{uri}/health", tmp_path, {}):
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        registry = open_registry(Workspace(tmp_path))
-        registry.check()
-        first = registry.register("bottle", builds[0])
-        assert registry.register("bottle", builds[0]) == first
-        assert registry.register("bottle", builds[1]).version == 2
-        registry.set_alias("bottle", 2)
-        assert registry.alias("bottle") == 2
-        folder = registry.download_bank("bottle", 2, tmp_path / "bank")
-    assert contents(folder) == contents(builds[1].bank)
-    assert capfd.readouterr().out == ""
 
 
 def test_a_server_that_is_not_there_is_a_fault() -> None:
@@ -435,42 +406,3 @@ def artifacts(client: "MlflowClient", run_id: str, path: str = "") -> set[str]:
 
 def model_folder(client: "MlflowClient", category: str, version: int) -> Path:
     return Path(client.get_model_version_download_uri(category, str(version)).removeprefix("file://"))
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-@contextmanager
-def mlflow_process(command: list[str], ready: str, folder: Path, environment: dict[str, str]) -> Iterator[None]:
-    """Run `mlflow …` until the block ends, from the moment on that ``ready`` answers; then end its whole group."""
-    log = folder / "mlflow.log"
-    search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", *command],
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-            env={**os.environ, "PATH": search, "MLFLOW_DISABLE_TELEMETRY": "true", **environment},
-            start_new_session=True,
-        )
-    try:
-        wait_until_ready(process, ready, log)
-        yield
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def wait_until_ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310  a loopback address
-                return
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail(f"no answer from {url}: {log.read_text()[-2000:]}")

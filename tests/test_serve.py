@@ -1,14 +1,8 @@
 """`patchcore serve` against a real Prefect server: what it registers, what a scheduled retrain does, how it stops."""
 
-import json
+import asyncio
 import os
 import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,34 +12,14 @@ import pytest
 from flows.environment import prepare
 from patchcore.layout import Workspace
 from patchcore.lifecycle.services import open_services
+from tests.servers import PATIENCE, Process, ask, call, running, wait_for
 
-PATIENCE = 120  # seconds that a process of ours may take to start, on a busy machine
-PROGRAMS = Path(sys.executable).parent
 EVERY_FLOW = {"ingest/ingest", "promote/promote", "rollback/rollback", "score/score", "retrain/retrain-cell"}
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Prefect server of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    home = tmp_path_factory.mktemp("prefect_server")
-    url = f"http://127.0.0.1:{port}/api"
-    environment = os.environ | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    command = [str(PROGRAMS / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
-    with (home / "log").open("w") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    try:
-        wait_for(lambda: call(f"{url}/health") is True, server)
-        yield url
-    finally:
-        server.send_signal(signal.SIGINT)
-        try:
-            server.wait(30)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+def api(prefect_server: str) -> str:
+    return prefect_server
 
 
 @pytest.fixture(scope="module")
@@ -54,48 +28,14 @@ def served(
     copy: Callable[[Workspace, Path], Workspace],
     api: str,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Workspace, "subprocess.Popen[bytes]"]]:
+) -> Iterator[tuple[Workspace, Process, Path]]:
+    """A workspace, the `patchcore serve` that serves it, and its log."""
     folder = tmp_path_factory.mktemp("served")
     workspace = copy(promoted, folder / "workspace")
-    environment = os.environ | {"PREFECT_API_URL": api, "PREFECT_HOME": str(folder / "prefect")}
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [str(PROGRAMS / "patchcore"), "serve"], cwd=workspace.root, env=environment, stdout=log, stderr=log
-        )
-    try:
+    environment = {"PREFECT_API_URL": api, "PREFECT_HOME": str(folder / "prefect")}
+    with running(["patchcore", "serve", "-w", str(workspace.root)], folder, environment) as process:
         wait_for(lambda: names(api) == EVERY_FLOW, process)
-        yield workspace, process
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-
-
-def call(url: str, body: dict[str, Any] | None = None) -> Any:
-    content = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, content, {"Content-Type": "application/json"})  # noqa: S310  # loopback
-    try:
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
-            return json.load(answer)
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return None
-
-
-def ask(url: str, body: dict[str, Any]) -> Any:
-    """Return the server's answer; a busy one, whose database is locked for a moment, is asked again."""
-    deadline = time.monotonic() + PATIENCE
-    while (answer := call(url, body)) is None:
-        assert time.monotonic() < deadline, f"{url} does not answer"
-        time.sleep(0.3)
-    return answer
-
-
-def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert process.poll() is None, f"the process ended with {process.returncode}"
-        assert time.monotonic() < deadline, "the process takes too long"
-        time.sleep(0.3)
+        yield workspace, process, folder / "log"
 
 
 def deployments(api: str) -> list[dict[str, Any]]:
@@ -129,9 +69,7 @@ def test_the_deployments_are_every_flow_and_a_schedule_from_the_parameters(
     assert not any(each.schedules for name, each in by_name.items() if name != "retrain-cell")
 
 
-def test_serve_registers_every_flow_with_its_schedule(
-    api: str, served: tuple[Workspace, "subprocess.Popen[bytes]"]
-) -> None:
+def test_serve_registers_every_flow_with_its_schedule(api: str, served: tuple[Workspace, Process, Path]) -> None:
     (retrain,) = [each for each in deployments(api) if each["name"] == "retrain-cell"]
     (schedule,) = retrain["schedules"]
     assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"], schedule["active"]) == (
@@ -143,9 +81,9 @@ def test_serve_registers_every_flow_with_its_schedule(
 
 
 def test_a_served_retrain_with_an_empty_drop_folder_does_nothing(
-    api: str, served: tuple[Workspace, "subprocess.Popen[bytes]"]
+    api: str, served: tuple[Workspace, Process, Path]
 ) -> None:
-    workspace, process = served
+    workspace, process, _ = served
     services = open_services(workspace.root)
     before = services.versioning.head(), services.ledger.latest_dataset("cell"), sorted(workspace.root.iterdir())
     (retrain,) = [each for each in deployments(api) if each["name"] == "retrain-cell"]
@@ -166,10 +104,31 @@ def test_a_served_retrain_with_an_empty_drop_folder_does_nothing(
     assert after == before
 
 
-def test_serve_stops_when_it_is_interrupted(served: tuple[Workspace, "subprocess.Popen[bytes]"]) -> None:
-    process = served[1]
+def test_serve_stops_when_it_is_interrupted(served: tuple[Workspace, Process, Path]) -> None:
+    _, process, log = served
     process.send_signal(signal.SIGINT)
     code = process.wait(60)
-    log = (served[0].root.parent / "log").read_text()
-    assert code == 0, log
-    assert "Traceback" not in log
+    assert code == 0, log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.usefixtures("run")  # Prefect has a home before it is imported
+def test_serve_stops_when_the_runner_loses_the_first_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows import deploy
+
+    asked = []
+
+    async def runner(*_: object, limit: int) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            await asyncio.sleep(PATIENCE)
+        except asyncio.CancelledError:
+            asked.append(limit)
+        await asyncio.sleep(PATIENCE)
+
+    monkeypatch.setattr("prefect.aserve", runner)
+    monkeypatch.setattr(deploy, "_PATIENCE", 0.1)
+    before = signal.getsignal(signal.SIGINT)
+    asyncio.run(asyncio.wait_for(deploy._serve([]), PATIENCE / 2))
+    assert len(asked) == 1
+    assert signal.getsignal(signal.SIGINT) == before
