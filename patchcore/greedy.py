@@ -7,26 +7,17 @@ this is ever compared with another distance, so the picks are those of float64 a
 Letters: K patches of the pool, D features, t picks.
 """
 
-from typing import Any
 
 import numpy as np
-from numba import njit
 
+from patchcore.compiled import compiled
 from patchcore.vectors import LANES, add_squares, fill, load_block, lowest_bit, within
 
 VECTORS = "dae494419f48d340"
 """Of the sha256 of vectors.py; see `patchcore.kernels.VECTORS`."""
 
 
-def _compiled(function: Any) -> Any:
-    """Compile a function when it is first called, and keep the result for later processes where there is a place."""
-    try:
-        return njit(nogil=True, error_model="numpy", cache=True)(function)
-    except RuntimeError:  # neither this folder nor the user's cache can be written to
-        return njit(nogil=True, error_model="numpy")(function)
-
-
-@_compiled
+@compiled
 def _squared_distance(rows, i, j):  # type: ignore[no-untyped-def]
     """Return the squared distance of rows i and j (K, D): 0 for equal ones, eight float64 sums in a fixed order."""
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
@@ -51,14 +42,14 @@ def _squared_distance(rows, i, j):  # type: ignore[no-untyped-def]
     return ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))
 
 
-@_compiled
+@compiled
 def _limit(squared, slack):  # type: ignore[no-untyped-def]
     """Return what a float32 squared distance of short vectors may be where the true one is below ``squared``."""
     root = np.sqrt(squared) + slack
     return np.float32(root * root * 1.0001)
 
 
-@_compiled
+@compiled
 def _lowered(rows, short, place, picks, blocks, begin, end, squared, slack):  # type: ignore[no-untyped-def]
     """Return the squared distance of the patch at a place, lowered by the picks from ``begin`` to ``end``."""
     width, alive = len(short) // len(rows), 0
@@ -80,13 +71,13 @@ def _lowered(rows, short, place, picks, blocks, begin, end, squared, slack):  # 
     return squared
 
 
-@_compiled
+@compiled
 def _above(a, b, squared):  # type: ignore[no-untyped-def]
     """Tell whether patch a is farther than b; of two at the same distance the lower number counts as farther."""
     return squared[a] > squared[b] or (squared[a] == squared[b] and a < b)
 
 
-@_compiled
+@compiled
 def _sift(heap, count, place, squared):  # type: ignore[no-untyped-def]
     """Let what stands at a place of a heap, the farthest on top, sink to where it belongs."""
     child = 2 * place + 1
@@ -99,7 +90,7 @@ def _sift(heap, count, place, squared):  # type: ignore[no-untyped-def]
         place, child = child, 2 * child + 1
 
 
-@_compiled
+@compiled
 def pick(rows, short, squared, bound, slack, picks):  # type: ignore[no-untyped-def]
     """Run greedy inside a pool for as long as it is plain greedy, at most for the room there is.
 

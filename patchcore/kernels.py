@@ -7,12 +7,12 @@ compiles, or reads what an earlier process compiled: beside this file, or in the
 Letters: T points of a tile, D features, a multiple of 16, K coordinates of a short vector, C cells of 16 rows.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from patchcore.compiled import compiled
 from patchcore.vectors import (
     LANES,
     add_gap,
@@ -37,14 +37,6 @@ BOX = 8  # coordinates that a box bounds
 STAGES = COORDINATES // LANES
 VECTORS = "dae494419f48d340"
 """Sha256 of vectors.py, its begin: to decide whether compiled code is old, numba looks at this file alone."""
-
-
-def _compiled(function: Any) -> Any:
-    """Compile a function when it is first called, and keep the result for later processes where there is a place."""
-    try:
-        return njit(nogil=True, error_model="numpy", cache=True)(function)
-    except RuntimeError:  # neither this folder nor the user's cache can be written to
-        return njit(nogil=True, error_model="numpy")(function)
 
 
 class Bank(NamedTuple):
@@ -101,7 +93,7 @@ class _Tile(NamedTuple):
     sums: NDArray[np.float32]
 
 
-@_compiled
+@compiled
 def _squared_distance(a, i, b, j, depth):  # type: ignore[no-untyped-def]
     """Return the squared distance of D numbers of a from i on and of b from j on, in 16 interleaved sums."""
     squares = fill(np.float32(0))
@@ -111,7 +103,7 @@ def _squared_distance(a, i, b, j, depth):  # type: ignore[no-untyped-def]
     return total(squares)
 
 
-@_compiled
+@compiled
 def _squared_norm(a, i, depth):  # type: ignore[no-untyped-def]
     squares = fill(np.float32(0))
     for d in range(0, depth, LANES):
@@ -119,7 +111,7 @@ def _squared_norm(a, i, depth):  # type: ignore[no-untyped-def]
     return total(squares)
 
 
-@_compiled
+@compiled
 def _copy(bank, tile, source, i, t):  # type: ignore[no-untyped-def]
     """Copy a point into its place in the tile, and centred into one of four places."""
     target = t * bank.depth
@@ -132,7 +124,7 @@ def _copy(bank, tile, source, i, t):  # type: ignore[no-untyped-def]
         store(centred, tile.centred, t % 4 * bank.depth + d)
 
 
-@_compiled
+@compiled
 def _project(bank, tile, t):  # type: ignore[no-untyped-def]
     """Write the coordinates of four centred points, from t on: four, for the matrix leaves the nearest cache."""
     depth, centred = bank.depth, tile.centred
@@ -150,7 +142,7 @@ def _project(bank, tile, t):  # type: ignore[no-untyped-def]
         store(fourth, tile.short, (t + 3) * COORDINATES + k)
 
 
-@_compiled
+@compiled
 def _add_rest(bank, tile, t):  # type: ignore[no-untyped-def]
     """Complete a short vector by the norm of the rest; return whether all of it is finite."""
     norm = _squared_norm(tile.centred, t % 4 * bank.depth, bank.depth)
@@ -165,7 +157,7 @@ def _add_rest(bank, tile, t):  # type: ignore[no-untyped-def]
     return tile.slack[t] < np.inf
 
 
-@_compiled
+@compiled
 def _take(bank, tile, source, first, count):  # type: ignore[no-untyped-def]
     """Fill the tile; return -1, or the number of a point that is not finite."""
     for group in range(0, count, 4):
@@ -179,7 +171,7 @@ def _take(bank, tile, source, first, count):  # type: ignore[no-untyped-def]
     return -1
 
 
-@_compiled
+@compiled
 def _bound_cells(bank, tile, cells):  # type: ignore[no-untyped-def]
     """Write the squared distance of every point to every box, and each point's smallest."""
     for t in range(0, TILE, LANES):
@@ -195,14 +187,14 @@ def _bound_cells(bank, tile, cells):  # type: ignore[no-untyped-def]
         store(least, tile.starts, t)
 
 
-@_compiled
+@compiled
 def _limit(bank, squared, slack):  # type: ignore[no-untyped-def]
     """Return the largest squared distance of a short vector whose row may be at most ``squared`` away."""
     root = np.sqrt(squared * bank.rounding[3]) + slack
     return root * root * bank.rounding[3] + np.float32(1e-36)  # below that a square is no longer rounded by a share
 
 
-@_compiled
+@compiled
 def _sift(bank, tile, cell, points, work):  # type: ignore[no-untyped-def]
     """List the points (given as bits) that some row of a cell may be near to; return how many there are."""
     # What is left after each 16 coordinates moves up, without a branch that the processor would have to guess.
@@ -231,7 +223,7 @@ def _sift(bank, tile, cell, points, work):  # type: ignore[no-untyped-def]
     return left
 
 
-@_compiled
+@compiled
 def _compare(bank, tile, cell, left, squared, nearest, work):  # type: ignore[no-untyped-def]
     """Compute the distances of the listed points to the rows of a cell that are left, and keep what is nearer."""
     for place in range(left):
@@ -251,7 +243,7 @@ def _compare(bank, tile, cell, left, squared, nearest, work):  # type: ignore[no
             lane = lowest_bit(alive)
 
 
-@_compiled
+@compiled
 def _search(bank, tile, cells, squared, nearest, work):  # type: ignore[no-untyped-def]
     """Compare the points of a tile with all rows that their boxes do not exclude."""
     for t in range(TILE):
@@ -269,7 +261,7 @@ def _search(bank, tile, cells, squared, nearest, work):  # type: ignore[no-untyp
                 _compare(bank, tile, cell, left, squared, nearest, work)
 
 
-@_compiled
+@compiled
 def _new_tile(depth, cells):  # type: ignore[no-untyped-def]
     points, centred = np.zeros(TILE * depth, np.float32), np.zeros(4 * depth, np.float32)
     short, columns = np.zeros(TILE * COORDINATES, np.float32), np.zeros(BOX * TILE, np.float32)
@@ -278,7 +270,7 @@ def _new_tile(depth, cells):  # type: ignore[no-untyped-def]
     return _Tile(points, centred, short, columns, slack, limits, starts, bounds, np.empty(TILE, np.int64), sums)
 
 
-@_compiled
+@compiled
 def lower(bank, points, squared, nearest, work):  # type: ignore[no-untyped-def]
     """Lower each point's squared distance, and the number of its nearest row, where a row of the bank is nearer.
 

@@ -34,6 +34,8 @@ def facts_of(cache: Path, files: Sequence[File], advance: Advance | None = None)
     known = _read(cache)
     unknown = [file.path for file in files if file.sha256 not in known]
     done = len(files) - len(unknown)
+    if advance and done:
+        advance(done)
     fresh = iter(describe_all(unknown, (lambda number: advance(done + number)) if advance else None))
     found = [known.get(file.sha256) or next(fresh) for file in files]
     if unknown:
@@ -56,7 +58,7 @@ def _write(cache: Path, found: Sequence[ImageFacts]) -> None:
     kept = {facts.sha256: facts for facts in found if facts.thumbnail is not None}
     if not kept:
         return
-    values = [{**dataclasses.asdict(facts)} for facts in kept.values()]
+    values = [dataclasses.asdict(facts) for facts in kept.values()]
     thumbnails = np.stack([value.pop("thumbnail") for value in values])  # (B, 64, 64)
     texts = {"code": code_digest(), "facts": json.dumps(values)}
     as_bytes = {name: np.frombuffer(text.encode(), dtype=np.uint8) for name, text in texts.items()}
