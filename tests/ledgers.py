@@ -5,7 +5,8 @@ the sha256 of an image is `digest` of its name, that of bank 2 of bottle is `ban
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from patchcore.adapters.ledger_records import (
     images_digest,
     now,
 )
+from patchcore.layout import Workspace
+from tests.postgresql import new_database
 
 CATEGORY = "bottle"
 THRESHOLD = 5.0
@@ -42,6 +45,29 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def ledger(ledger_url: str) -> Ledger:
     """An empty ledger, one on each database."""
     return Ledger(ledger_url)
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def filled_ledger_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a ledger is that `fill` filled, one on each database. Not to be changed."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('filled') / 'ledger.db'}"
+        fill(Ledger(url))
+        yield url
+        return
+    with new_database(request.getfixturevalue("postgresql_server")) as url:
+        fill(Ledger(url))
+        yield url
+
+
+@pytest.fixture
+def empty_workspace(tmp_path: Path) -> Workspace:
+    """A workspace with the repository's parameters and nothing else."""
+    workspace = Workspace(tmp_path / "workspace")
+    workspace.root.mkdir()
+    shutil.copy(Path(__file__).parents[1] / "params.yaml", workspace.params)
+    workspace.pipeline.write_text("stages: {}\n")
+    return workspace
 
 
 def digest(name: str) -> str:

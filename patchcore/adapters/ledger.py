@@ -8,6 +8,7 @@ import os
 
 from patchcore.adapters.ledger_batches import Batches
 from patchcore.adapters.ledger_checks import Checks
+from patchcore.adapters.ledger_comparisons import Comparisons
 from patchcore.adapters.ledger_database import REVISION, Database
 from patchcore.adapters.ledger_datasets import Datasets
 from patchcore.adapters.ledger_events import Events
@@ -43,7 +44,7 @@ def migrate(url: str, wait: float = 30.0) -> str:
     return REVISION
 
 
-class Ledger(Datasets, Promotions, Batches, Events, Exports, Checks):
+class Ledger(Datasets, Promotions, Batches, Comparisons, Events, Exports, Checks):
     """A ledger in one database; its tables are made where there are none.
 
     Args:

@@ -71,7 +71,8 @@ class Batches(Book):
             if row is None:
                 return None
             mine = images.c.scored_batch == row["sequence"]
-            rows = all_records(connection, ImageScore, images, mine, order=images.c.path)
+            # Not sorted by the database: its idea of an order may be that of a language.
+            rows = sorted(all_records(connection, ImageScore, images, mine), key=lambda image: image.path)
             archived = not rows and row["received"] > 0 and _is_archived(connection, row["sequence"])
         return RecordedBatch(as_record(BatchRecord, row), tuple(rows), row["sequence"], archived)
 

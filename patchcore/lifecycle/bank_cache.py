@@ -1,12 +1,25 @@
 """Banks that this machine has fetched from the registry, each under its digest."""
 
 import shutil
+from dataclasses import dataclass
+from pathlib import Path
 
 from patchcore.adapters.ledger_records import BankRecord
 from patchcore.adapters.registry import damage
-from patchcore.bank import MemoryBank
-from patchcore.errors import Refused
+from patchcore.bank import CONFIG, BankArrays, BankConfig, MemoryBank
+from patchcore.bank_format import read
+from patchcore.errors import PatchcoreError, Refused
+from patchcore.files import sha256_of
 from patchcore.lifecycle.services import Services
+
+
+@dataclass(frozen=True)
+class BankContent:
+    """What a bank says of itself, without the network that scores with it; ``images`` are those it remembers."""
+
+    config: BankConfig
+    arrays: BankArrays
+    images: list[dict[str, str]]
 
 
 def fetch_bank(services: Services, category: str, version: int, bank_sha256: str) -> MemoryBank:
@@ -16,7 +29,7 @@ def fetch_bank(services: Services, category: str, version: int, bank_sha256: str
         Refused: what the registry has is not the bank of this digest, or nothing here may score with it.
     """
     workspace = services.workspace
-    folder = workspace.bank_cache / category / f"{version}-{bank_sha256[:16]}"
+    folder = _folder(services, category, version, bank_sha256)
     if damage(folder, bank_sha256):
         if folder.exists():
             shutil.rmtree(folder)  # a damaged copy; the registry has the bank
@@ -30,6 +43,24 @@ def fetch_bank(services: Services, category: str, version: int, bank_sha256: str
             remedy="somebody changed the registry: restore its artifacts, or retrain",
         )
     return bank
+
+
+def bank_content(services: Services, record: BankRecord, *, fetch: bool) -> BankContent | None:
+    """Return what a bank says of itself, every digest checked; None where it is not to be had.
+
+    Args:
+        services: The opened workspace.
+        record: Which bank.
+        fetch: Ask the registry too. Without, the answer takes milliseconds, from this machine's cache alone.
+    """
+    folder = _folder(services, record.category, record.version, record.sha256)
+    if (content := _content(folder, record.sha256)) or not fetch:
+        return content
+    try:
+        fetch_bank(services, record.category, record.version, record.sha256)
+    except PatchcoreError:  # the ledger answers all the same
+        return None
+    return _content(folder, record.sha256)
 
 
 def bank_record(services: Services, category: str, version: int) -> BankRecord:
@@ -47,3 +78,15 @@ def bank_record(services: Services, category: str, version: int) -> BankRecord:
             remedy="look at the versions in the registry",
         )
     return record
+
+
+def _folder(services: Services, category: str, version: int, bank_sha256: str) -> Path:
+    return services.workspace.bank_cache / category / f"{version}-{bank_sha256[:16]}"
+
+
+def _content(folder: Path, bank_sha256: str) -> BankContent | None:
+    try:
+        content = BankContent(*read(folder))
+    except Refused:  # not here, or damaged
+        return None
+    return content if sha256_of(folder / CONFIG) == bank_sha256 else None
