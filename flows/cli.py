@@ -5,15 +5,16 @@ import io
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from flows import display
+from flows import cli_promotion, display, display_scoring
 from flows.cli_audit import audit_app
+from flows.cli_evidence import migrate
 from flows.cli_options import Category, Json, Place, place_of, place_with_prefect
 from flows.outcome import Outcome, finish
-from patchcore.errors import Refused, UsageError
+from patchcore.errors import UsageError
 
 app = typer.Typer(
     name="patchcore",
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(audit_app, name="audit")
+app.command()(migrate)
 
 
 def main() -> None:
@@ -124,47 +126,13 @@ def retrain(
         place = place_with_prefect(workspace)
         from flows.retrain import retrain as flow
 
-        return _gated(flow(str(place.root), category, rebuild=rebuild))
+        return cli_promotion.gated(flow(str(place.root), category, rebuild=rebuild))
 
     return finish(work, as_json=json, show=display.retrained)
 
 
-@app.command()
-def promote(
-    category: Category,
-    version: Annotated[int, typer.Argument(help="The bank version.")],
-    reason: Annotated[str, typer.Option(help="Why; the ledger keeps it.")] = "promoted by hand",
-    json: Json = False,
-    workspace: Place = None,
-) -> int:
-    """Bring a bank version to production, if it passes the gate."""
-
-    def work() -> Outcome:
-        place = place_with_prefect(workspace)
-        from flows.promote import promote as flow
-
-        return _gated(flow(str(place.root), category, version, reason))
-
-    return finish(work, as_json=json, show=display.judged)
-
-
-@app.command()
-def rollback(
-    category: Category,
-    reason: Annotated[str, typer.Option(help="Why; the ledger keeps it.")],
-    to: Annotated[int | None, typer.Option(help="The bank version; else the one before.")] = None,
-    json: Json = False,
-    workspace: Place = None,
-) -> int:
-    """Bring back the bank version that was in production before."""
-
-    def work() -> Outcome:
-        place = place_with_prefect(workspace)
-        from flows.promote import rollback as flow
-
-        return Outcome(flow(str(place.root), category, reason, to))
-
-    return finish(work, as_json=json, show=display.rolled_back)
+for _command in (cli_promotion.promote, cli_promotion.rollback, cli_promotion.reconcile):
+    app.command()(_command)
 
 
 @app.command()
@@ -172,18 +140,44 @@ def score(
     category: Category,
     folder: Annotated[Path, typer.Argument(help="The images of the batch.")],
     batch: Annotated[str, typer.Option(help="The batch's name; it is given once.")],
+    rescore: Annotated[
+        bool, typer.Option("--rescore", help="Score a batch once more, beside what is recorded.")
+    ] = False,
+    reason: Annotated[str | None, typer.Option(help="Why it is scored once more; the ledger keeps it.")] = None,
     json: Json = False,
     workspace: Place = None,
 ) -> int:
     """Score a batch with the bank in production, and write the ledger."""
 
     def work() -> Outcome:
+        again = _reason_of_rescore(reason, rescore=rescore)
         place = place_with_prefect(workspace)
         from flows.score import score as flow
 
-        return Outcome(flow(str(place.root), category, str(folder.resolve()), batch))
+        return Outcome(flow(str(place.root), category, str(folder.resolve()), batch, again))
 
-    return finish(work, as_json=json, show=display.scored)
+    return finish(work, as_json=json, show=display_scoring.scored)
+
+
+@app.command()
+def override(
+    batch: Annotated[str, typer.Argument(help="The batch's name.")],
+    image: Annotated[str, typer.Argument(help="The image: its path as recorded, its file name, or its sha256.")],
+    anomalous: Annotated[bool, typer.Option("--anomalous/--normal", help="What the image is.")],
+    reason: Annotated[str, typer.Option(help="Why; the ledger keeps it.")],
+    json: Json = False,
+    workspace: Place = None,
+) -> int:
+    """Record that a person decides otherwise about an image; what the bank said stays recorded too."""
+
+    def work() -> Outcome:
+        from patchcore.lifecycle.overrides import override as decide
+        from patchcore.lifecycle.services import open_services
+
+        services = open_services(place_of(workspace).root)
+        return Outcome(decide(services, batch, image, anomalous=anomalous, reason=reason))
+
+    return finish(work, as_json=json, show=display_scoring.overridden)
 
 
 @app.command()
@@ -215,14 +209,15 @@ def demo(
     return finish(work, as_json=False, show=lambda _: None)
 
 
-def _gated(value: dict[str, Any]) -> Outcome:
-    if value["gate"]["passed"]:
-        return Outcome(value)
-    failures = [reason.removeprefix("failed: ") for reason in value["gate"]["reasons"] if reason.startswith("failed")]
-    refusal = Refused(
-        f"bank version {value['bank_version']} of {value['category']} did not pass the gate",
-        got="; ".join(failures),
-        expected="every rule of the gate to be met",
-        remedy="look at the evaluation in MLflow; production stays as it was",
+def _reason_of_rescore(reason: str | None, *, rescore: bool) -> str | None:
+    """Return why a batch is scored again, None where it is not.
+
+    Raises:
+        UsageError: one was given without the other.
+    """
+    if rescore == bool(reason and reason.strip()):
+        return reason.strip() if reason else None
+    got = "--rescore without a reason" if rescore else "--reason without --rescore"
+    raise UsageError(
+        "a batch is scored again for a reason", got=got, expected="both or neither", remedy="add the other"
     )
-    return Outcome(value, refusal)

@@ -1,8 +1,10 @@
 """Writing files so that nobody ever sees half of one, and the digests that name their content."""
 
+import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 _BLOCK = 1 << 20
+_TEMPORARY = r"[a-z0-9_]{8}"  # what tempfile puts behind a name
 
 
 def sha256_of(path: Path) -> str:
@@ -41,15 +44,14 @@ def read_json(path: Path) -> Any:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file in one step: a temporary neighbour, fsync, rename. Parents are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+    handle, temporary = _temporary_file(path)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -67,18 +69,34 @@ def new_folder(path: Path) -> Iterator[Path]:
 
     An older folder at ``path`` is replaced. Every file in the new one is fsynced before the rename.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    temporary.chmod(0o777 & ~_umask())
-    try:
+    with staging(path.parent, path.name) as temporary:
         yield temporary
-        for entry in sorted(temporary.rglob("*")):
-            sync(entry)
-        sync(temporary)
-        _replace_folder(temporary, path)
-    except BaseException:
+        show_folder(temporary, path)
+
+
+@contextmanager
+def staging(parent: Path, name: str) -> Iterator[Path]:
+    """Yield a hidden folder in ``parent``; it vanishes when the block ends, unless `show_folder` gave it a name.
+
+    What a killed writer left under the same name is removed; one that lives holds a lock on its folder.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(parent, re.escape(name))
+    temporary, handle = _locked_folder(parent, name)
+    try:
+        temporary.chmod(0o777 & ~_umask())
+        yield temporary
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        os.close(handle)
+
+
+def show_folder(temporary: Path, path: Path) -> None:
+    """Let a folder of `staging` become ``path``, fsynced first; an older folder there is replaced."""
+    for entry in sorted(temporary.rglob("*")):
+        sync(entry)
+    sync(temporary)
+    _replace_folder(temporary, path)
     sync(path.parent)
 
 
@@ -89,6 +107,12 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary tables that killed writers left in a folder, not below it; those in use stay."""
+    if folder.is_dir():
+        _remove_abandoned(folder, r".+\.(json|csv|cache)")  # not any name: others have hidden files too
 
 
 def remove_leftovers(folder: Path, pattern: str, older_than: float) -> None:
@@ -120,6 +144,46 @@ def _replace_folder(temporary: Path, path: Path) -> None:
         aside.rmdir()
         raise
     shutil.rmtree(aside)
+
+
+def _locked_folder(parent: Path, name: str) -> tuple[Path, int]:
+    while True:
+        temporary = Path(tempfile.mkdtemp(dir=parent, prefix=f".{name}."))
+        with suppress(FileNotFoundError):
+            handle = os.open(temporary, os.O_RDONLY)
+            _lock(handle, fcntl.LOCK_EX)
+            if temporary.exists():  # else somebody took it for abandoned before it was locked
+                return temporary, handle
+            os.close(handle)
+
+
+def _remove_abandoned(parent: Path, name: str) -> None:
+    left = re.compile(rf"\.{name}\.(old\.)?{_TEMPORARY}")
+    for entry in [entry for entry in parent.iterdir() if left.fullmatch(entry.name) and not entry.is_symlink()]:
+        with suppress(FileNotFoundError):
+            handle = os.open(entry, os.O_RDONLY)
+            if _lock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink()
+            os.close(handle)
+
+
+def _lock(handle: int, how: int) -> bool:
+    """Lock an open folder until it is closed or this process ends; say whether that was possible here."""
+    try:
+        fcntl.flock(handle, how)
+    except OSError:
+        return False
+    return True
+
+
+def _temporary_file(path: Path) -> tuple[int, Path]:
+    """Make a file beside ``path`` that is locked for as long as its handle is open: so long its writer lives."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        _lock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:  # else somebody took it for abandoned before it was locked
+            return handle, Path(name)
+        os.close(handle)
 
 
 def _umask() -> int:

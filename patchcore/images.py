@@ -91,12 +91,12 @@ def load_rgb(path: Path, side: int) -> NDArray[np.uint8]:
     return rgb_of_bytes(_content(path), side, str(path))
 
 
-def rgb_of_bytes(content: bytes, side: int, name: str) -> NDArray[np.uint8]:
+def rgb_of_bytes(content: bytes, side: int | None, name: str) -> NDArray[np.uint8]:
     """Return a picture in memory as a square; see `load_rgb`.
 
     Args:
         content: the bytes of an image file.
-        side: pixels of the square.
+        side: pixels of the square; None leaves the picture as it is.
         name: what errors call the picture.
 
     Returns:
@@ -106,6 +106,8 @@ def rgb_of_bytes(content: bytes, side: int, name: str) -> NDArray[np.uint8]:
         UnreadableImage: the bytes are not a whole image of a supported kind.
     """
     image = _decode(content, name)
+    if side is None:
+        return np.asarray(image.convert("RGB"))
     # Channels are resized each by itself: grey gives the same pixels resized once instead of three times.
     plain = image if image.mode in _RESIZED_AS_THEY_ARE else image.convert("RGB")
     return np.asarray(plain.resize((side, side), Image.Resampling.BILINEAR).convert("RGB"))
@@ -129,13 +131,13 @@ def to_square(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR))
 
 
-def load_known(path: Path, sha256: str, side: int) -> NDArray[np.uint8]:
+def load_known(path: Path, sha256: str, side: int | None) -> NDArray[np.uint8]:
     """Return the picture of known bytes as a square: what is seen is what the digest stands for.
 
     Args:
         path: an image file.
         sha256: of its bytes, 64 hexadecimal digits.
-        side: pixels of the square.
+        side: pixels of the square; None leaves the picture as it is.
 
     Returns:
         (side, side, 3) uint8, red, green, blue, 0 to 255.

@@ -1,6 +1,7 @@
 """Where every file of a workspace lives. No other module spells a file name under a workspace."""
 
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,6 +100,13 @@ class Workspace:
         return self.root / "work" / category / "evaluation"
 
     # What a machine keeps for itself; git ignores it.
+    def written_by_commands(self, categories: Iterable[str]) -> Iterator[Path]:
+        """The folders that hold what ingest and retrain write file by file."""
+        yield self.state / "facts"
+        for category in categories:
+            yield from (self.category(category), self.reports(category), self.root / "work" / category)
+            yield from (self.covers(category), self.state / "digests" / category)
+
     def dvc_object(self, md5: str) -> Path:
         """What DVC keeps of this content; of a folder (its md5 ends in .dir) it is a list of its files."""
         return self.root / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]

@@ -1,12 +1,16 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from patchcore import files
+
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 class CrashError(Exception):
@@ -170,3 +174,42 @@ def test_only_old_leftovers_of_the_pattern_are_removed(tmp_path: Path) -> None:
     files.remove_leftovers(tmp_path, "*.npy", older_than=60)
     assert [path.exists() for path in (*old, *kept)] == [False, False, True, True, True]
     assert (tmp_path / ".folder.npy.1").is_dir()
+
+
+_DIES = """
+import os, signal, sys
+from pathlib import Path
+from patchcore import files
+with files.new_folder(Path(sys.argv[1])) as folder:
+    (folder / "half").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_one_of_the_same_name(tmp_path: Path) -> None:
+    for name in ("folder", "folder.old", "folder.more"):
+        subprocess.run([sys.executable, "-c", _DIES, str(tmp_path / name)], check=False, cwd=REPOSITORY)
+    assert len(names(tmp_path)) == 6  # three folders and what is in them
+    with files.new_folder(tmp_path / "folder") as folder:
+        (folder / "whole").touch()
+    left = {path.name for path in tmp_path.iterdir() if path.name.startswith(".")}
+    assert [name.startswith(".folder.more.") for name in left] == [True]
+    assert names(tmp_path / "folder") == {"whole"}
+
+
+def test_a_writer_that_lives_keeps_its_folder_while_another_writes_under_the_same_name(tmp_path: Path) -> None:
+    with files.new_folder(tmp_path / "folder") as one:
+        (one / "one").touch()
+        with files.new_folder(tmp_path / "folder") as other:
+            (other / "other").touch()
+        assert names(one) == {"one"}
+    assert names(tmp_path) == {"folder", "folder/one"}
+
+
+def test_a_staged_folder_gets_its_name_at_the_end_or_vanishes(tmp_path: Path) -> None:
+    with files.staging(tmp_path, "batch") as folder:
+        (folder / "file").touch()
+        files.show_folder(folder, tmp_path / "batch 2")
+    with files.staging(tmp_path, "batch") as folder:
+        (folder / "file").touch()
+    assert names(tmp_path) == {"batch 2", "batch 2/file"}
