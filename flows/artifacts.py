@@ -43,5 +43,11 @@ def validation_page(category: str, report: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def happening_page(text: str, reasons: Sequence[str], warning: str | None) -> str:
+    """Return what an ingest or a retrain did as markdown: a sentence, the reasons, and who could not be told."""
+    lines = [text, *(f"- {reason}" for reason in reasons), *([f"**Warning:** {warning}"] if warning else [])]
+    return "\n\n".join(lines) + "\n"
+
+
 def _key(name: str, category: str) -> str:
     return re.sub(r"[^a-z0-9-]", "-", f"{name}-{category}".lower())

@@ -1,4 +1,4 @@
-"""Every flow with its schedule, served from this process until it is stopped."""
+"""Every flow with its schedule, served from this process until it is stopped, beside a look at the drop folders."""
 
 import asyncio
 import signal
@@ -9,6 +9,7 @@ from flows.ingest import ingest
 from flows.promote import promote, rollback
 from flows.retrain import retrain
 from flows.score import score
+from flows.watch import watch
 from patchcore.lifecycle.services import open_services
 
 _PATIENCE = 10.0  # seconds for the runner to pause its schedules and stop
@@ -18,13 +19,15 @@ def deployments(workspace: str) -> list[Any]:
     """Return the deployments of a workspace: a scheduled retrain a category, and every flow to be started by hand."""
     from prefect.schedules import Cron
 
+    # No concurrency limit of Prefect's: it hands out leases from a server's memory. Without a server of the user's,
+    # the process of a flow run has one of its own, which knows no lease and cancels the run; and a server that is
+    # started again has forgotten whom it gave the slot to. One run at a time is `limit` below and the workspace's lock.
     params = open_services(workspace).params
     served = [
         retrain.to_deployment(
             name=f"retrain-{category}",
             parameters={"workspace": workspace, "category": category, "drop": True},
             schedule=Cron(params.schedule.retrain, timezone=params.schedule.time_zone),
-            concurrency_limit=1,
             description=f"Take new normal images of {category}, rebuild its bank, promote it if it passes the gate.",
         )
         for category in params.categories
@@ -34,19 +37,22 @@ def deployments(workspace: str) -> list[Any]:
 
 
 def serve(workspace: str) -> None:
-    """Serve the deployments of a workspace; returns when it is interrupted."""
-    asyncio.run(_serve(deployments(workspace)))
+    """Serve the deployments of a workspace, and watch its drop folders; returns when it is interrupted."""
+    asyncio.run(_serve(deployments(workspace), workspace))
 
 
-async def _serve(served: Sequence[Any]) -> None:
+async def _serve(served: Sequence[Any], workspace: str | None = None) -> None:
     from prefect import aserve
 
     serving = asyncio.create_task(aserve(*served, limit=1))
+    watching = asyncio.create_task(watch(workspace)) if workspace else None
     interrupted = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
     waiting = asyncio.create_task(interrupted.wait())
     await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
+    if watching:
+        watching.cancel()
     # A cancellation that comes while the process of a flow run ends may be lost in Prefect's runner: it is asked again.
     while not serving.done():
         serving.cancel()

@@ -8,15 +8,23 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import leave_table
 from flows.retries import unless_refused
-from patchcore.images import list_images
+from flows.tell import tell
+from patchcore.adapters.ledger_records import Event
+from patchcore.lifecycle import happenings
 from patchcore.lifecycle import ingest as intake
-from patchcore.lifecycle.registration import note_arrivals, record_dataset
-from patchcore.lifecycle.services import Services, open_services
+from patchcore.lifecycle.registration import commit_images, note_arrivals, record_dataset
+from patchcore.lifecycle.services import open_services
 
 
 @flow(name="ingest", flow_run_name="ingest-{category}", validate_parameters=False)
-def ingest(workspace: str, category: str, folder: str | None = None) -> dict[str, Any]:
+def ingest(workspace: str, category: str, folder: str | None = None, settle: float | None = None) -> dict[str, Any]:
     """Take new normal images from a folder, the category's drop folder when none is named.
+
+    Args:
+        workspace: the workspace's folder.
+        category: the kind of part.
+        folder: where the images are.
+        settle: seconds for which files of the drop folder must not change; None where a person waits.
 
     Raises:
         Refused: the category or the folder is missing.
@@ -24,19 +32,20 @@ def ingest(workspace: str, category: str, folder: str | None = None) -> dict[str
     services = open_services(workspace)
     services.params.require(category)
     with services.alone():
-        result = take(workspace, category, folder or str(services.workspace.drop(category)))
+        result = take(workspace, category, folder or str(services.workspace.drop(category)), settle)
         # Whatever was taken: a run before this one may have died before it tracked its images, or failed to push them.
         track(workspace, category)
         push(workspace)
-        dataset = number(workspace, category)
+        dataset, event = number(workspace, category, result["waiting"])
+    tell(event)
     return {"category": category, **result, **dataset}
 
 
 @task(task_run_name="check and take images of {category}", cache_policy=NO_CACHE)
-def take(workspace: str, category: str, folder: str) -> dict[str, Any]:
+def take(workspace: str, category: str, folder: str, settle: float | None = None) -> dict[str, Any]:
     """Take the good images and quarantine the others."""
     services = open_services(workspace)
-    result = intake.ingest(services.workspace, category, Path(folder), services.params)
+    result = intake.ingest(services.workspace, category, Path(folder), services.params, settle=settle)
     rows = [{"file": entry.source, "outcome": f"taken as {entry.path}"} for entry in result.taken]
     rows += [{"file": entry.source, "outcome": f"quarantined: {entry.reason}"} for entry in result.rejected]
     rows += [{"file": entry.source, "outcome": f"known as {entry.path}"} for entry in result.known]
@@ -60,9 +69,7 @@ def track(workspace: str, category: str) -> None:
     folders = (place.normals(category), place.evaluation(category), place.ground_truth(category))
     services.versioning.track([folder for folder in folders if folder.is_dir()])
     note_arrivals(services, category)
-    if services.params.versioning.commit:
-        message = f"Track the images of {category}: {len(list_images(place.good_normals(category)))} normal images"
-        services.versioning.commit([place.arrivals(category), *place.pointers(category)], message)
+    commit_images(services, category)
 
 
 @task(
@@ -80,8 +87,10 @@ def push(workspace: str) -> None:
 
 
 @task(task_run_name="number the data-set version of {category}", cache_policy=NO_CACHE)
-def number(workspace: str, category: str) -> dict[str, Any]:
-    """Record the present content in the ledger."""
-    services: Services = open_services(workspace)
+def number(workspace: str, category: str, waiting: int) -> tuple[dict[str, Any], Event | None]:
+    """Record the present content in the ledger, and what came since the last such record."""
+    services = open_services(workspace)
     dataset = record_dataset(services, category)
-    return {"dataset_version": dataset.number, "dataset_sha256": dataset.sha256, "normals": dataset.normals}
+    event = happenings.record_ingest(services, category, dataset, waiting)
+    found = {"dataset_version": dataset.number, "dataset_sha256": dataset.sha256, "normals": dataset.normals}
+    return found, event

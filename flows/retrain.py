@@ -1,18 +1,20 @@
 """validate -> extract -> build -> evaluate -> register -> gate -> promote."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect import flow, runtime, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import leave_markdown, leave_table, validation_page
-from flows.gate import judge_and_promote, outcome
+from flows.gate import judge_and_promote, outcome, reconcile
 from flows.ingest import ingest, push
 from flows.retries import unless_refused
+from flows.tell import tell, tell_failure
 from patchcore.files import read_json
 from patchcore.gates import Verdict
-from patchcore.images import list_images
-from patchcore.lifecycle import promotion, registration
+from patchcore.lifecycle import happenings, registration
+from patchcore.lifecycle.due import due_work
 from patchcore.lifecycle.services import Services, open_services
 
 
@@ -23,7 +25,8 @@ def retrain(workspace: str, category: str, drop: bool = False, rebuild: bool = F
     Args:
         workspace: the workspace's folder.
         category: the kind of part.
-        drop: take the images of the drop folder first, and do nothing when there are too few of them.
+        drop: start by itself, if params.yaml says that there is something to do, and take the images of the drop
+            folder first.
         rebuild: build the bank from nothing instead of growing the one before.
 
     Raises:
@@ -32,11 +35,30 @@ def retrain(workspace: str, category: str, drop: bool = False, rebuild: bool = F
     """
     services = open_services(workspace)
     services.params.require(category)
-    if drop and not has_work(services, category):
-        return {"category": category, "promoted": False, "new": False}
-    check_services(workspace)
     if drop:
-        ingest(workspace, category)
+        due = due_work(services, category, datetime.now(UTC))
+        leave_markdown("schedule", category, f"# {category}: {due.work}\n\n{due.reason}\n")
+        if due.work == "nothing":
+            return {"category": category, "promoted": False, "new": False, "reason": due.reason}
+        rebuild = rebuild or due.work == "rebuild"
+    try:
+        check_services(workspace)
+        if drop:
+            ingest(workspace, category, settle=services.params.schedule.settle_seconds)
+        return bring_up_to_date(services, category, rebuild=rebuild)
+    except Exception as error:
+        tell_failure(services, category, error)
+        raise
+
+
+def bring_up_to_date(services: Services, category: str, *, rebuild: bool) -> dict[str, Any]:
+    """Build, register and decide, while nobody else changes the workspace; then tell what became of it.
+
+    Raises:
+        Refused: the images are not valid.
+        Fault: a service does not answer.
+    """
+    workspace = str(services.workspace.root)
     with services.alone():
         registration.note_arrivals(services, category, rebuild=rebuild)
         for stage in services.versioning.stages_to_run(category):
@@ -44,19 +66,10 @@ def retrain(workspace: str, category: str, drop: bool = False, rebuild: bool = F
         commit(workspace, category)
         push(workspace)
         version = register(workspace, category)
-        return {**version, **decide(workspace, category, version["bank_version"])}
-
-
-def has_work(services: Services, category: str) -> bool:
-    """Say whether a scheduled retrain has something to do: images that wait, or a data-set version without a bank."""
-    waiting = len(list_images(services.workspace.drop(category)))
-    if waiting >= services.params.schedule.minimum_new_images:
-        return True
-    latest = services.ledger.latest_dataset(category)
-    # A run before this one may have taken the images and died before it built their bank.
-    return latest is not None and all(
-        bank.dataset_sha256 != latest.sha256 for bank in services.registry.versions(category)
-    )
+        result = {**version, **decide(workspace, category, version["bank_version"])}
+        event = happenings.record_retrain(services, category, result, rebuilt=rebuild)
+    tell(event)
+    return result
 
 
 @task(
@@ -126,10 +139,11 @@ def decide(workspace: str, category: str, version: int, reason: str = "retrained
     earlier = services.ledger.decisions_for(category, version)
     production = services.ledger.production(category)
     if earlier:
-        promotion.reconcile(services, category)
-        recorded = next((entry.verdict for entry in reversed(earlier) if entry.verdict), {})
-        verdict = Verdict(bool(recorded.get("passed")), tuple(recorded.get("reasons", ())))
-        return outcome(verdict, promoted=False, production=production.version if production else None)
+        reconciled = reconcile(services, category)
+        last = next((entry for entry in reversed(earlier) if entry.verdict), earlier[-1])
+        verdict = Verdict(bool(last.verdict.get("passed")), tuple(last.verdict.get("reasons", ())))
+        now = production.version if production else None
+        return {**outcome(verdict, promoted=False, production=now, forced=last.forced), "reconciled": reconciled}
     return judge_and_promote(services, category, bank, reason)
 
 

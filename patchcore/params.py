@@ -25,6 +25,7 @@ _CRON = (
     ("day of the week", 0, 7, ("sun", "mon", "tue", "wed", "thu", "fri", "sat")),
 )
 _CRON_PART = re.compile(r"(?:\*|(\w+)(?:-(\w+))?)(?:/([1-9]\d*))?", re.ASCII)
+_SPAN = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d)-((?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII)
 Values = TypeVar("Values", bound=Sequence[object])
 
 
@@ -69,6 +70,13 @@ def _time_zone(name: str) -> str:
     except (KeyError, ValueError, OSError) as error:
         raise ValueError("a time zone of the IANA database, such as UTC or Europe/Berlin") from error
     return name
+
+
+def _span_of_hours(text: str) -> str:
+    times = _SPAN.fullmatch(text)
+    if times is None or times[1] == times[2]:
+        raise ValueError("two different times of the day, from 00:00 to 23:59, as in 06:00-14:00 or 22:00-05:30")
+    return text
 
 
 class _Block(BaseModel):
@@ -145,6 +153,9 @@ class GateParams(_Block):
     normals_at_least: Annotated[int, Field(ge=1)]
     defects_at_least: Annotated[int, Field(ge=1)]
     image_auroc_drop_at_most: Share
+    pixel_auroc_drop_at_most: Share
+    aupro_drop_at_most: Share
+    second_person: bool
 
 
 class VersioningParams(_Block):
@@ -155,11 +166,15 @@ class VersioningParams(_Block):
 
 
 class ScheduleParams(_Block):
-    """When `patchcore serve` looks for new normal images."""
+    """When `patchcore serve` looks for new normal images, and what it does about them by itself."""
 
     retrain: Annotated[str, AfterValidator(_cron_expression)]
     time_zone: Annotated[str, AfterValidator(_time_zone)]
     minimum_new_images: Annotated[int, Field(ge=1)]
+    quiet_hours: tuple[Annotated[str, AfterValidator(_span_of_hours)], ...]
+    rebuild_after_days: Annotated[int, Field(ge=1)] | None
+    watch: bool
+    settle_seconds: Annotated[float, Field(gt=0.0)]
 
 
 class Params(_Block):

@@ -250,19 +250,17 @@ def latest_artifact(key: str) -> str:
     return str(artifact["data"])
 
 
-def test_a_data_set_version_that_was_left_without_a_bank_is_work_to_do(bare: Workspace, promoted: Workspace) -> None:
-    from flows.retrain import has_work
-
-    assert has_work(open_services(bare.root), "cell")
-    assert not has_work(open_services(promoted.root), "cell")
-
-
-def test_a_scheduled_retrain_takes_the_drop_folder_and_does_nothing_when_it_is_empty(promoted: Workspace) -> None:
+def test_a_scheduled_retrain_does_nothing_when_nothing_waits_and_says_why(promoted: Workspace) -> None:
     from flows.retrain import retrain
 
     before = promoted.lock_file.stat().st_mtime_ns, open_services(promoted.root).versioning.head()
-    assert retrain(str(promoted.root), "cell", drop=True) == {"category": "cell", "promoted": False, "new": False}
+    events = open_services(promoted.root).ledger.events("cell")
+    why = "no file waits, fewer than 1"
+    expected = {"category": "cell", "promoted": False, "new": False, "reason": why}
+    assert retrain(str(promoted.root), "cell", drop=True) == expected
     assert (promoted.lock_file.stat().st_mtime_ns, open_services(promoted.root).versioning.head()) == before
+    assert why in latest_artifact("schedule-cell")
+    assert open_services(promoted.root).ledger.events("cell") == events  # nothing happened, nothing is recorded
 
 
 def test_ingest_records_a_data_set_version_with_its_own_pointers(
@@ -288,7 +286,7 @@ def test_ingest_records_a_data_set_version_with_its_own_pointers(
         assert services.versioning.committed_text(workspace.root / path) == text
     command = ["git", "-C", str(workspace.root), "log", "-1", "--format=%s"]
     subject = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    assert subject == f"Track the images of cell: {count} normal images"
+    assert subject == "Ingest cell: 2 new normal images (data-set version 2)"
 
     again = json.loads(run("ingest", "cell", "--json", "-w", workspace.root).stdout)
     assert again["dataset_version"] == 2

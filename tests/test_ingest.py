@@ -315,6 +315,64 @@ def test_a_file_that_is_still_being_written_waits_for_the_next_run(
     assert (workspace.good_normals("part") / "slow.png").read_bytes() == content
 
 
+@pytest.mark.parametrize("name", ["new.png.part", "new.PNG.tmp", "~$new.png", "new.png~"])
+def test_a_file_whose_name_says_that_it_is_unfinished_waits_for_its_own_name(
+    workspace: Workspace, params: Params, name: str
+) -> None:
+    drop = workspace.drop("part")
+    draw(drop / "new.png", 600).rename(drop / name)
+    leave_alone(drop)
+    assert ingest(workspace, "part", drop, params) == IngestResult(waiting=[f"drop/part/{name}"])
+    (drop / name).rename(drop / "new.png")
+    assert [each.source for each in ingest(workspace, "part", drop, params).taken] == ["drop/part/new.png"]
+
+
+def test_with_nobody_waiting_every_file_is_watched_for_the_time_whatever_its_age(
+    workspace: Workspace, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop = workspace.drop("part")
+    path = draw(drop / "slow.png", 600)
+    draw(drop / "done.png", 601)
+    content = path.read_bytes()
+    slept: list[float] = []
+
+    def go_on(seconds: float) -> None:
+        slept.append(seconds)
+        stream.write(content[300:400])
+        os.utime(path, (1_700_000_000, 1_700_000_000))  # as a copy does that keeps the time of its original
+
+    with path.open("wb", buffering=0) as stream, monkeypatch.context() as patch:
+        stream.write(content[:300])
+        leave_alone(drop)
+        patch.setattr("time.sleep", go_on)
+        result = ingest(workspace, "part", drop, params, settle=7.5)
+    assert slept == [7.5]
+    assert result.waiting == ["drop/part/slow.png"]
+    assert [each.source for each in result.taken] == ["drop/part/done.png"]
+
+
+def test_a_file_that_its_writer_keeps_locked_waits_and_holds_up_nobody(
+    workspace: Workspace, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop = workspace.drop("part")
+    draw(drop / "locked.png", 600)
+    draw(drop / "other.png", 601)
+    leave_alone(drop)
+    real = Path.open
+
+    def locked(path: Path, *arguments: str, **named: str) -> object:
+        if path.name == "locked.png":
+            raise PermissionError(13, "Permission denied")  # as SMB says while another machine writes the file
+        return real(path, *arguments, **named)  # type: ignore[call-overload]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", locked)
+        result = ingest(workspace, "part", drop, params)
+    assert result.waiting == ["drop/part/locked.png"]
+    assert [each.source for each in result.taken] == ["drop/part/other.png"]
+    assert [each.source for each in ingest(workspace, "part", drop, params).taken] == ["drop/part/locked.png"]
+
+
 def test_a_writer_who_paused_goes_on_in_quarantine(workspace: Workspace, params: Params) -> None:
     drop = workspace.drop("part")
     path = draw(drop / "slow.png", 600)

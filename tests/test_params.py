@@ -98,6 +98,18 @@ def test_an_unknown_key_is_refused_by_name(write: Write, block: str) -> None:
         ("gate", "image_auroc_at_least", 90),
         ("versioning", "commit", "perhaps"),
         ("schedule", "minimum_new_images", 0),
+        ("schedule", "rebuild_after_days", 0),
+        ("schedule", "rebuild_after_days", 1.5),
+        ("schedule", "watch", "sometimes"),
+        ("schedule", "settle_seconds", 0),
+        ("schedule", "settle_seconds", float("inf")),
+        ("schedule", "quiet_hours", "06:00-14:00"),
+        ("schedule", "quiet_hours", ["6:00-14:00"]),
+        ("schedule", "quiet_hours", ["06:00-24:00"]),
+        ("schedule", "quiet_hours", ["06:60-07:00"]),
+        ("schedule", "quiet_hours", ["06:00 - 14:00"]),
+        ("schedule", "quiet_hours", ["06:00-06:00"]),
+        ("schedule", "quiet_hours", ["06:00-14:00", "nights"]),
         ("", "categories", ["no/such"]),
         ("", "categories", "bottle"),
         ("", "categories", ["bottle", "cable", "bottle"]),
@@ -222,3 +234,8 @@ def test_a_misspelt_key_is_named_before_the_one_that_is_missing(tmp_path: Path) 
     path = tmp_path / "params.yaml"
     path.write_text(PARAMS_FILE.read_text(encoding="utf-8").replace("  seed: 0", "  sead: 0"), encoding="utf-8")
     assert refusal(path).what.endswith("unknown key build.sead")
+
+
+@pytest.mark.parametrize("spans", [[], ["06:00-14:00"], ["22:00-05:30", "12:00-00:00", "00:00-23:59"]])
+def test_quiet_hours_are_spans_of_the_day(write: Write, spans: list[str]) -> None:
+    assert load_params(write("schedule", "quiet_hours", spans)).schedule.quiet_hours == tuple(spans)

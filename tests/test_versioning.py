@@ -217,6 +217,48 @@ def test_a_commit_holds_exactly_its_paths(workspace: Workspace) -> None:
     assert versioning.committed_text(workspace.params) == "categories: []\n"
 
 
+def test_a_commit_of_a_pointer_leaves_alone_what_others_staged_beside_it(workspace: Workspace) -> None:
+    versioning = Versioning(workspace)
+    folder, (pointer, *_) = workspace.category("bottle"), workspace.pointers("bottle")
+    notes, gone = folder / "notes.md", folder / "gone.md"
+    for file in (notes, gone):
+        file.write_text("old\n")
+    versioning.commit([notes, gone, pointer], "before")
+    # A person is in the middle of something: staged changes and more on top, a new file, a deleted one.
+    notes.write_text("staged\n")
+    (folder / "new.md").write_text("staged\n")
+    gone.unlink()
+    (workspace.root / "foreign").write_text("staged elsewhere\n")
+    _git(workspace, "add", "data/bottle/notes.md", "data/bottle/new.md", "data/bottle/gone.md", "foreign")
+    notes.write_text("not staged yet\n")
+    staged = _git(workspace, "diff", "--cached")
+    _change(workspace, "other bytes")
+    versioning.track([workspace.normals("bottle")])
+    assert versioning.commit([workspace.arrivals("bottle"), *workspace.pointers("bottle")], "Ingest") is not None
+    assert _git(workspace, "show", "--name-only", "--format=") == "data/bottle/train.dvc"
+    assert _git(workspace, "diff", "--cached") == staged
+    assert _git(workspace, "show", ":data/bottle/notes.md") == "staged"
+    assert notes.read_text() == "not staged yet\n"
+
+
+def test_a_commit_that_is_declined_leaves_alone_what_others_staged(workspace: Workspace) -> None:
+    versioning = Versioning(workspace)
+    versioning.commit([workspace.params], "params")
+    (workspace.root / "foreign").write_text("staged by somebody else")
+    _git(workspace, "add", "foreign")
+    hook = workspace.root / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    with pytest.raises(Refused):
+        versioning.commit(workspace.pointers("bottle"), "Ingest")
+    assert "foreign" in _git(workspace, "diff", "--cached", "--name-only").split("\n")
+    hook.unlink()
+    assert versioning.commit(workspace.pointers("bottle"), "Ingest")  # the next attempt makes up for it
+    assert _git(workspace, "show", "--name-only", "--format=") == "data/bottle/train.dvc"
+    assert _git(workspace, "diff", "--cached", "--name-only") == "foreign"
+
+
 def test_a_deleted_path_is_committed_as_deleted(workspace: Workspace) -> None:
     versioning = Versioning(workspace)
     versioning.commit([workspace.params, workspace.pipeline], "two files")

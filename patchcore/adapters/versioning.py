@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import patchcore
 from patchcore.adapters.versioning_git import Git
+from patchcore.adapters.versioning_mend import mend
 from patchcore.errors import Fault, PatchcoreError, Refused, UsageError
 from patchcore.layout import Workspace
 
@@ -208,9 +209,11 @@ class Versioning:
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
-        from dvc.repo import Repo
+        from dvc.repo import Repo, lock_repo
 
         with Repo(str(self._workspace.root)) as repository:
+            with lock_repo(repository):
+                mend(self._workspace.root)
             yield repository
 
     def _translated(self, error: Exception) -> PatchcoreError:

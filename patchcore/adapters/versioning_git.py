@@ -1,8 +1,10 @@
 """Git, as far as a workspace needs it: commits of exact paths that never touch what somebody else staged."""
 
+import fcntl
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from patchcore.errors import Fault, Refused
@@ -52,10 +54,12 @@ class Git:
         known = [str(path.absolute()) for path in paths if path.exists() or self._is_tracked(path)]
         if not known:
             return None
-        self._demand("add", "--", *known)
-        if not self._demand("status", "--porcelain", "--", *known).strip():
-            return None
-        result = self._run(*self._identity(), "commit", "--quiet", "--only", "-m", message, "--", *known)
+        with self._writing() as mark:
+            self._demand("add", "--", *known, mark=mark)
+            if not self._demand("status", "--porcelain", "--", *known, mark=mark).strip():
+                return None
+            words = (*self._identity(), "commit", "--quiet", "--only", "-m", message, "--", *known)
+            result = self._run(*words, mark=mark)
         if result.returncode:
             raise Refused(
                 f"git does not commit in {self._folder}",
@@ -96,8 +100,31 @@ class Git:
         named = all(self._run("var", part).returncode == 0 for part in parts)
         return () if named else _FALLBACK_IDENTITY
 
-    def _demand(self, *arguments: str) -> str:
-        result = self._run(*arguments)
+    @contextmanager
+    def _writing(self) -> Iterator[int]:
+        """Mark that git writes for us, and yield the mark for git to hold; remove the locks of a git that was killed.
+
+        git itself never removes them, and refuses to work. The mark is locked for as long as we or our git live, and
+        not empty while it writes: where it is not empty and can be locked, git's locks since then have no owner.
+        """
+        folder = Path(self._demand("rev-parse", "--absolute-git-dir").strip())
+        with (folder / "patchcore").open("a+") as mark:
+            fcntl.flock(mark, fcntl.LOCK_EX)
+            begun = os.fstat(mark.fileno())
+            if begun.st_size:
+                for lock in folder.rglob("*.lock"):
+                    if lock.stat().st_mtime_ns >= begun.st_mtime_ns:
+                        lock.unlink()
+            mark.truncate(0)
+            mark.write("git is writing\n")
+            mark.flush()
+            try:
+                yield mark.fileno()
+            finally:
+                mark.truncate(0)
+
+    def _demand(self, *arguments: str, mark: int | None = None) -> str:
+        result = self._run(*arguments, mark=mark)
         if result.returncode:
             raise Fault(
                 f"git {arguments[0]} failed in {self._folder}",
@@ -107,13 +134,19 @@ class Git:
             )
         return result.stdout
 
-    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _run(self, *arguments: str, mark: int | None = None) -> subprocess.CompletedProcess[str]:
         environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
         environment |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
         command = ["git", "-C", str(self._folder), *arguments]
         try:
             return subprocess.run(
-                command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                pass_fds=() if mark is None else (mark,),
             )
         except FileNotFoundError as error:
             raise Fault("git is missing", got="no git on the PATH", expected="git", remedy="install git") from error

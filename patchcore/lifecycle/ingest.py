@@ -18,6 +18,7 @@ from patchcore.errors import Fault, Refused
 from patchcore.images import describe_all, list_images
 from patchcore.layout import Workspace
 from patchcore.lifecycle.ingest_rules import LONGEST_NAME, Candidate, readable, reasons_against
+from patchcore.lifecycle.settling import Stamp, is_unfinished, look_again
 from patchcore.manifest import scan
 from patchcore.params import Params
 from patchcore.progress import progress
@@ -64,18 +65,23 @@ class IngestResult:
     waiting: list[str] = field(default_factory=list)
 
 
-def ingest(workspace: Workspace, category: str, folder: Path, params: Params) -> IngestResult:
+def ingest(
+    workspace: Workspace, category: str, folder: Path, params: Params, *, settle: float | None = None
+) -> IngestResult:
     """Take the good images of a folder into a category's normals, and quarantine the others.
 
     The rules are those of the validate step. Files below the category's own drop folder are moved, files elsewhere
-    are copied. Run again, after a crash too, it goes on where it stopped and takes nothing twice. A file that
-    somebody is still writing stays where it is and waits for the next run.
+    are copied. Run again, after a crash too, it goes on where it stopped and takes nothing twice. A file of the drop
+    folder that somebody is still writing, or keeps locked, or has not given its name yet, stays where it is and waits
+    for the next run.
 
     Args:
         workspace: what to add to.
         category: the kind of part.
         folder: any folder; every visible file below it is a candidate.
         params: the workspace's parameters.
+        settle: seconds for which files of the drop folder are watched, and must not change; None, with a person
+            waiting for the result: those that were changed a moment ago, for a moment.
 
     Raises:
         Refused: the category is unknown or incomplete; the folder does not exist or is empty, unless it is the drop
@@ -89,7 +95,7 @@ def ingest(workspace: Workspace, category: str, folder: Path, params: Params) ->
         found = list_images(intake.folder)
         if not found and not intake.moves:
             raise _nothing_in(folder)
-        if candidates := intake.news(intake.settled(found)):
+        if candidates := intake.news(intake.settled(found, settle)):
             reasons = reasons_against(intake.present(), candidates, params.validate_)
             for candidate in candidates:
                 reason = reasons.get(candidate.source)
@@ -128,15 +134,18 @@ class _Intake:
             else:
                 _give_back(claim, source)
 
-    def settled(self, found: Sequence[Path]) -> Sequence[Path]:
+    def settled(self, found: Sequence[Path], settle: float | None) -> Sequence[Path]:
         """Return the files that nobody is writing; of files elsewhere than in the drop folder, only copies are made."""
-        looks = {file: _look(file) for file in found} if self.moves else {}
-        if all(time.time_ns() - changed > _YOUNG * 1e9 for _, changed in looks.values()):
+        if not (self.moves and found):
             return found
-        time.sleep(_PAUSE)
-        growing = {file for file in found if _look(file) != looks[file]}
-        self.result.waiting += [self._text(file) for file in found if file in growing]
-        return [file for file in found if file not in growing]
+        first = {file: _look(file) for file in found if not is_unfinished(file.name)}
+        limit = time.time_ns() - int(_YOUNG * 1e9)
+        young = any(look is not None and look.modified > limit for look in first.values())
+        time.sleep(settle if settle is not None else _PAUSE if young else 0.0)
+        second = {file: _look(file) for file in first} if young or settle is not None else first
+        ready = {file for file, look in second.items() if look is not None and look == first[file]}
+        self.result.waiting += [self._text(file) for file in found if file not in ready]
+        return [file for file in found if file in ready]
 
     def present(self) -> list[Subject]:
         """Read what the category holds already."""
@@ -210,13 +219,9 @@ def _place(folder: Path, name: str, sha256: str) -> Path:
     return next(place for place in places if not place.exists() or files.sha256_of(place) == sha256)
 
 
-def _look(file: Path) -> tuple[int, int]:
-    """Return a file's size in bytes and the time of its last change in nanoseconds; one that has gone changed now."""
-    try:
-        stat = file.stat()
-    except FileNotFoundError:
-        return 0, time.time_ns()
-    return stat.st_size, stat.st_mtime_ns
+def _look(file: Path) -> Stamp | None:
+    """Return what changes when a file does; None where it has gone, or its writer lets nobody else open it."""
+    return look_again(file.parent, file.name)
 
 
 def _give_back(claim: Path, source: Path) -> None:

@@ -1,7 +1,9 @@
 """From what the stages wrote to a bank version in the registry and in the ledger."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from patchcore.adapters.ledger_records import DatasetVersion, Member
 from patchcore.adapters.registry import BankBuild, BankVersion
@@ -9,10 +11,13 @@ from patchcore.arrivals import record_arrivals
 from patchcore.bank import CONFIG
 from patchcore.files import read_json, sha256_of
 from patchcore.layout import HEATMAPS, SCORES
+from patchcore.lifecycle.happenings import unrecorded
 from patchcore.lifecycle.services import Services, who
 from patchcore.manifest import Manifest, normal_images, read_manifest, scan
 from patchcore.params import Params
 from patchcore.steps.evaluate import metrics_of
+
+_NAMES_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,43 @@ def note_arrivals(services: Services, category: str, *, rebuild: bool = False) -
     if not present:  # of a clone without its data: a later `dvc pull` brings the images
         return False
     return record_arrivals(workspace.arrivals(category), present, services.params, anew=rebuild)
+
+
+def commit_images(services: Services, category: str) -> str | None:
+    """Commit the pointers of a category's images and their order of arrival, with a message that says what came.
+
+    Does nothing where params.yaml says not to commit.
+
+    Raises:
+        Refused: git declines, or the category has no images.
+    """
+    if not services.params.versioning.commit:
+        return None
+    workspace = services.workspace
+    manifest = scan(workspace, category)
+    committed = _committed_normals(services, category)
+    present = {entry.sha256 for entry in manifest.normals}
+    message = ingest_message(
+        category,
+        version=services.ledger.number_for(category, manifest.sha256),
+        normals=len(present),
+        new=[Path(entry.path).name for entry in manifest.normals if entry.sha256 not in committed],
+        gone=len(committed - present),
+        quarantined=[f"{Path(each['source']).name} ({each['reason']})" for each in unrecorded(services, category)],
+    )
+    return services.versioning.commit([workspace.arrivals(category), *workspace.pointers(category)], message)
+
+
+def ingest_message(
+    category: str, *, version: int, normals: int, new: Sequence[str], gone: int, quarantined: Sequence[str]
+) -> str:
+    """Return the message of the git commit of a data-set version: a line, and the first names of what came."""
+    came = _images(len(new), "new ") if new else _images(normals, "")
+    subject = f"{'Ingest' if new else 'Track the images of'} {category}: {came} (data-set version {version})"
+    subject += f", {gone} gone" if gone else ""
+    subject += f", {len(quarantined)} in quarantine" if quarantined else ""
+    lists = (("New", new), ("In quarantine", quarantined))
+    return "\n\n".join([subject, *(f"{title}:\n{_first(names)}" for title, names in lists if names)])
 
 
 def commit_reports(services: Services, category: str) -> str | None:
@@ -135,6 +177,24 @@ def _build(services: Services, category: str, dataset: DatasetVersion, tags: Map
         author=who(),
         tags=tags,
     )
+
+
+def _committed_normals(services: Services, category: str) -> set[str]:
+    """Return the sha256 of the normal images that the last commit knows; of its file, which people may edit."""
+    text = services.versioning.committed_text(services.workspace.arrivals(category))
+    try:
+        return {str(sha256) for group in json.loads(text or "{}").get("groups", ()) for sha256 in group}
+    except (ValueError, TypeError, AttributeError):
+        return set()
+
+
+def _images(count: int, kind: str) -> str:
+    return f"1 {kind}normal image" if count == 1 else f"{count} {kind}normal images"
+
+
+def _first(names: Sequence[str]) -> str:
+    shown = [" ".join(name.split()) for name in names[:_NAMES_SHOWN]]
+    return "\n".join(shown + ([f"and {len(names) - len(shown)} more"] if len(names) > len(shown) else []))
 
 
 def flat_params(params: Params) -> dict[str, object]:

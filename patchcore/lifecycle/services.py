@@ -12,6 +12,7 @@ from patchcore.adapters.ledger import Ledger, open_ledger
 from patchcore.adapters.registry import Registry, open_registry
 from patchcore.adapters.versioning import Versioning
 from patchcore.errors import Refused
+from patchcore.files import remove_abandoned
 from patchcore.layout import Workspace, find_workspace
 from patchcore.lifecycle.workspace import ensure_code_link
 from patchcore.params import Params, load_params
@@ -39,6 +40,8 @@ class Services:
         self.workspace.state.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self.workspace.busy_lock, timeout=3600):
+                for folder in self.workspace.written_by_commands(self.params.categories):
+                    remove_abandoned(folder)  # git would take what a killed command left for a report
                 yield
         except Timeout as error:
             raise Refused(

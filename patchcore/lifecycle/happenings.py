@@ -1,0 +1,141 @@
+"""What the ledger keeps of ingests and retrains: what came, what became of it, and what went wrong.
+
+Each is recorded once, also when the run that did it was killed and the command was run again: what is to be recorded
+is found by comparing the workspace and the ledger's other records with the events that there are.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from patchcore.adapters.ledger_records import DatasetVersion, Event, now
+from patchcore.errors import PatchcoreError
+from patchcore.files import read_json
+from patchcore.lifecycle.services import Services, who
+
+INGEST, RETRAIN, WITHDRAW = "ingest", "retrain", "withdraw"
+NOTE = ".reason.json"
+"""How the name of a note in quarantine ends, after that of its image."""
+
+_OUTCOMES = {"promote": "promoted", "rollback": "promoted", "propose": "proposed", "refuse": "refused"}
+
+
+def record_ingest(services: Services, category: str, dataset: DatasetVersion, waiting: int) -> Event | None:
+    """Record what came since the last such record; return None where nothing did.
+
+    Args:
+        services: the opened workspace.
+        category: the category.
+        dataset: its present data-set version.
+        waiting: how many files were left in the drop folder, because somebody is writing them.
+
+    Raises:
+        Fault: the ledger cannot be written.
+    """
+    earlier = _changes(services, category)
+    before = max((int(event.summary.get("dataset_version", 1)) for event in earlier), default=1)
+    quarantined = unrecorded(services, category)
+    if dataset.number <= before and not quarantined:
+        return None
+    summary = {
+        "dataset_version": dataset.number,
+        "dataset_sha256": dataset.sha256,
+        "normals": dataset.normals,
+        "new_normals": _new_normals(services, category, before, dataset.number),
+        "quarantined": quarantined,
+        "waiting": waiting,
+    }
+    return services.ledger.record_event(category, INGEST, summary, who=who())
+
+
+def unrecorded(services: Services, category: str) -> list[dict[str, str]]:
+    """Return the images in quarantine that no record names: path, source, sha256 and reason of each."""
+    place = services.workspace.quarantine(category)
+    events = _changes(services, category)
+    recorded = {each["path"] for event in events for each in event.summary.get("quarantined", ())}
+    found = []
+    for note in sorted(place.glob(f"*{NOTE}")):
+        image = note.with_name(note.name.removesuffix(NOTE))
+        path = services.workspace.relative(image)
+        if path not in recorded and image.exists():
+            found.append({"path": path, **_note(note)})
+    return found
+
+
+def record_retrain(services: Services, category: str, result: Mapping[str, Any], *, rebuilt: bool) -> Event | None:
+    """Record what became of a retrain; return None where its bank was recorded before.
+
+    Args:
+        services: the opened workspace.
+        category: the category.
+        result: what the command found, by the names of its contract.
+        rebuilt: the bank was built from nothing. That is recorded even if the same bank came out.
+
+    Raises:
+        Fault: the ledger cannot be written.
+    """
+    version = result["bank_version"]
+    known = any(event.summary.get("bank_version") == version for event in services.ledger.events(category, RETRAIN))
+    if known and not rebuilt:
+        return None
+    decisions = services.ledger.decisions_for(category, version)
+    summary = {
+        **{key: result[key] for key in ("dataset_version", "bank_version", "bank_sha256", "run_id", "production")},
+        "outcome": "unchanged" if known else _OUTCOMES[decisions[-1].action],
+        "verdict": "passed" if result["gate"]["passed"] else "failed",
+        "reasons": list(result["gate"]["reasons"]),
+        "rebuilt": rebuilt,
+    }
+    return services.ledger.record_event(category, RETRAIN, summary, who=who())
+
+
+def record_failure(services: Services, category: str, error: Exception) -> Event:
+    """Record that a retrain was refused or failed; where the ledger is what failed, return what it would hold."""
+    words = str(error) if isinstance(error, PatchcoreError) else f"{type(error).__name__}: {error}"
+    summary = {"outcome": "failed", "reasons": [words]}
+    try:
+        return services.ledger.record_event(category, RETRAIN, summary, who=who())
+    except PatchcoreError:
+        return Event(0, category, RETRAIN, summary, who(), now())
+
+
+def describe(event: Event) -> str:
+    """Return what an ingest or a retrain did, in a sentence."""
+    found, category = event.summary, event.category
+    if event.action == INGEST:
+        new = found["new_normals"]
+        came = f"{new} new normal image{'' if new == 1 else 's'}, {len(found['quarantined'])} in quarantine"
+        return f"{category}: {came}; data-set version {found['dataset_version']} has {found['normals']} normal images"
+    if found["outcome"] == "failed":
+        return f"{category}: the retrain ended early: {found['reasons'][0]}"
+    bank = f"{category}: bank version {found['bank_version']} from data-set version {found['dataset_version']}"
+    now_there = found["production"]
+    stays = f"production stays version {now_there}" if now_there else "nothing is in production"
+    return {
+        "promoted": f"{bank} is in production",
+        "proposed": f"{bank} passed the gate and waits for another person's approval; {stays}",
+        "refused": f"{bank} did not pass the gate; {stays}",
+        "unchanged": f"{bank} was built from nothing once more, to the same bytes; {stays}",
+    }[found["outcome"]]
+
+
+def _changes(services: Services, category: str) -> list[Event]:
+    """Return the records of everything that changed the normal images or the quarantine."""
+    return [event for event in services.ledger.events(category) if event.action in {INGEST, WITHDRAW}]
+
+
+def _note(path: Path) -> dict[str, str]:
+    """Return what a note in quarantine says; people go there, and may have changed it."""
+    try:
+        note = read_json(path)
+        return {key: str(note[key]) for key in ("source", "reason", "sha256")}
+    except (ValueError, KeyError, TypeError):
+        return {"source": path.name.removesuffix(NOTE), "reason": "the note was changed", "sha256": ""}
+
+
+def _new_normals(services: Services, category: str, before: int, after: int) -> int:
+    """Return how many normal images a data-set version has that an earlier one had not, by their content."""
+    if after <= before:
+        return 0
+    then, since = services.ledger.members(category, before), services.ledger.members(category, after)
+    return len({each.sha256 for each in since if each.part == "train"} - {each.sha256 for each in then})
