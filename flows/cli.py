@@ -13,6 +13,7 @@ from flows import cli_promotion, display, display_scoring
 from flows.cli_audit import audit_app
 from flows.cli_evidence import migrate
 from flows.cli_options import Category, Json, Place, place_of, place_with_prefect
+from flows.cli_withdraw import withdraw
 from flows.outcome import Outcome, finish
 from patchcore.errors import UsageError
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(audit_app, name="audit")
 app.command()(migrate)
+app.command()(withdraw)
 
 
 def main() -> None:

@@ -1,0 +1,70 @@
+"""A normal image that turned out not to be one, taken out by the command line from a real category."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from patchcore.files import read_json, sha256_of
+from patchcore.layout import Workspace
+from patchcore.lifecycle import withdrawal
+from patchcore.lifecycle.services import open_services
+
+Run = Callable[..., CompletedProcess[str]]
+
+
+@pytest.fixture
+def category(bare: Workspace, copy: Callable[[Workspace, Path], Workspace], tmp_path: Path) -> Workspace:
+    return copy(bare, tmp_path / "workspace")
+
+
+def test_a_withdrawn_image_lies_in_quarantine_with_the_reason_and_is_in_no_later_data_set(
+    category: Workspace, run: Run
+) -> None:
+    image = sorted(category.good_normals("cell").iterdir())[3]
+    sha256 = sha256_of(image)
+    done = run("withdraw", "cell", image.name, "--reason", "a crack", "--json", "-w", category.root)
+    assert done.returncode == 0, done.stderr
+    value = json.loads(done.stdout)
+    assert (value["sha256"], value["dataset_version"], value["normals"]) == (sha256, 2, 23)
+    place = category.root / value["quarantined"]
+    assert sha256_of(place) == sha256
+    assert read_json(place.with_name(place.name + ".reason.json")) == {
+        "reason": "withdrawn: a crack",
+        "sha256": sha256,
+        "source": category.relative(image),
+    }
+    services = open_services(category.root)
+    (membership,) = services.ledger.memberships(sha256)
+    assert (membership.first, membership.last) == (1, 1)
+    (event,) = services.ledger.events("cell", "withdraw")
+    assert (event.summary["reason"], event.who) == ("a crack", "tester")
+    assert sha256 not in {member.sha256 for member in services.ledger.members("cell", 2)}
+    assert services.ledger.verify().ok
+
+    again = run("withdraw", "cell", sha256, "--reason", "a crack", "--json", "-w", category.root)
+    assert json.loads(again.stdout) == value
+    assert len(services.ledger.events("cell", "withdraw")) == 1
+
+
+def test_a_withdrawal_that_was_killed_after_the_move_is_completed(
+    category: Workspace, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = sorted(category.good_normals("cell").iterdir())[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(withdrawal, "note_arrivals", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert run("withdraw", "cell", image, "--reason", "a crack", "-w", category.root).returncode == 1
+    assert not image.exists()
+    done = run("withdraw", "cell", image.name, "--reason", "a crack", "--json", "-w", category.root)
+    assert json.loads(done.stdout)["dataset_version"] == 2
+    assert len(open_services(category.root).ledger.events("cell", "withdraw")) == 1
+
+
+@pytest.mark.parametrize("image", ["no such image.png", "0" * 64])
+def test_what_is_no_normal_image_is_refused(category: Workspace, run: Run, image: str) -> None:
+    done = run("withdraw", "cell", image, "--reason", "a crack", "-w", category.root)
+    assert done.returncode == 3
+    assert "0 of 24 normal images" in done.stderr
+    assert not category.quarantine("cell").exists()
