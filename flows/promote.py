@@ -6,31 +6,46 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows import gate
+from flows.anchor import anchor_ledger
 from flows.artifacts import leave_markdown
 from flows.retrain import check_services
+from patchcore.gates import finite_or_text
 from patchcore.lifecycle import promotion
 from patchcore.lifecycle.services import open_services
 
 
 @flow(name="promote", flow_run_name="promote-{category}-{version}", validate_parameters=False)
-def promote(workspace: str, category: str, version: int, reason: str) -> dict[str, Any]:
+def promote(
+    workspace: str, category: str, version: int, reason: str, step: gate.Step = "promote", force: bool = False
+) -> dict[str, Any]:
     """Judge a bank version by the gate and, if it passes, bring it to production.
 
+    Args:
+        workspace: the workspace's folder.
+        category: the category.
+        version: the bank version.
+        reason: why, in words; an approval needs none of its own.
+        step: promote it, propose that to another person, or approve what another person proposed.
+        force: promote or propose it although it does not pass the gate.
+
     Raises:
-        Refused: there is no such version, or somebody else promoted another one meanwhile.
+        Refused: there is no such version, somebody else promoted another one meanwhile, or no proposal stands.
     """
     open_services(workspace).params.require(category)
     check_services(workspace)
-    return {"category": category, "bank_version": version, **judge_and_promote(workspace, category, version, reason)}
+    judged = judge_and_promote(workspace, category, version, reason, step, force)
+    return {"category": category, "bank_version": version, **judged, "anchored": anchor_ledger(workspace)}
 
 
-@task(task_run_name="gate and promote {category} version {version}", cache_policy=NO_CACHE)
-def judge_and_promote(workspace: str, category: str, version: int, reason: str) -> dict[str, Any]:
+@task(task_run_name="gate and {step} {category} version {version}", cache_policy=NO_CACHE)
+def judge_and_promote(
+    workspace: str, category: str, version: int, reason: str, step: gate.Step, force: bool
+) -> dict[str, Any]:
     """Judge a bank version now, whatever was decided about it before, and carry the verdict out."""
     services = open_services(workspace)
     bank = services.registry.version(category, version)
-    judged = gate.judge_and_promote(services, category, bank, reason)
-    return {"bank_sha256": bank.bank_sha256, "metrics": dict(bank.metrics), **judged}
+    judged = gate.judge_and_promote(services, category, bank, reason, step=step, force=force)
+    return {"bank_sha256": bank.bank_sha256, "metrics": finite_or_text(bank.metrics), **judged}
 
 
 @flow(name="rollback", flow_run_name="rollback-{category}", validate_parameters=False)
@@ -42,13 +57,15 @@ def rollback(workspace: str, category: str, reason: str, to: int | None = None) 
     """
     open_services(workspace).params.require(category)
     check_services(workspace)
-    return go_back(workspace, category, reason, to)
+    return {**go_back(workspace, category, reason, to), "anchored": anchor_ledger(workspace)}
 
 
 @task(task_run_name="roll {category} back", cache_policy=NO_CACHE)
 def go_back(workspace: str, category: str, reason: str, to: int | None) -> dict[str, Any]:
-    """Record the rollback and let the alias follow."""
-    decision = promotion.rollback(open_services(workspace), category, reason=reason, to=to)
+    """Record the rollback and let the registry follow."""
+    services = open_services(workspace)
+    reconciled = gate.reconcile(services, category)
+    decision = promotion.rollback(services, category, reason=reason, to=to, repaired=bool(reconciled))
     text = f"# {category} went back from version {decision.from_version} to {decision.to_version}\n\n{reason}\n"
     leave_markdown("rollback", category, text)
     return {
@@ -59,4 +76,5 @@ def go_back(workspace: str, category: str, reason: str, to: int | None) -> dict[
         "reason": decision.reason,
         "who": decision.who,
         "at": decision.at,
+        "reconciled": reconciled,
     }

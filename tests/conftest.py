@@ -20,7 +20,7 @@ from patchcore.steps import build, evaluate, extract
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-# flows and commands; a database; MLflow and Prefect; ledgers
+# flows and commands; a database; MLflow and Prefect; ledgers; bank versions to promote
 pytest_plugins = ("tests.cells", "tests.postgresql", "tests.servers", "tests.ledgers", "tests.candidates")
 
 for switch, value in {

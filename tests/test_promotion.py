@@ -110,13 +110,61 @@ def test_an_alias_moved_by_hand_follows_the_ledger_again(
     assert production(services) == 2
 
 
-def test_reconcile_says_what_it_mended_and_is_silent_otherwise(services: Services) -> None:
-    assert promotion.reconcile(services, "cell") is None
+def test_reconcile_says_on_stderr_and_in_json_what_it_put_right(services: Services, run: Run) -> None:
+    root = services.workspace.root
     services.registry.set_alias("cell", 1)
-    words = promotion.reconcile(services, "cell")
-    assert words is not None
-    assert "named version 1" in words
-    assert promotion.reconcile(services, "cell") is None
+    done = run("reconcile", "cell", "--json", "-w", root)
+    value = json.loads(done.stdout)
+    assert (done.returncode, value["production"], len(value["reconciled"])) == (0, 2, 1)
+    assert "named version 1; it follows the ledger to version 2 again" in value["reconciled"][0]
+    again = run("reconcile", "cell", "-w", root)
+    assert again.stdout.strip() == "cell: version 2 is in production; the registry says so"
+    services.registry.set_alias("cell", 1)
+    done = run("promote", "cell", 2, "--json", "-w", root)
+    assert json.loads(done.stdout)["reconciled"] == value["reconciled"]
+    assert "reconciled: the alias production of cell named version 1" in done.stderr
+    assert [event.summary["was"] for event in services.ledger.events("cell", "reconcile")] == [1, 1]
+    assert production(services) == 2
+
+
+def test_force_needs_a_reason_and_is_shown_as_forced(services: Services, run: Run) -> None:
+    root = services.workspace.root
+    stricter(services, "image_auroc_at_least: 0.5", "image_auroc_at_least: 0.999")
+    before = services.ledger.history("cell")
+    for words in (("--force",), ("--force", "--reason", " "), ("--approve", "--force", "--reason", "x")):
+        done = run("promote", "cell", 1, *words, "-w", root)
+        assert (done.returncode, done.stderr.count("error: ")) == (2, 1), done.stderr
+    assert services.ledger.history("cell") == before
+    done = run("promote", "cell", 1, "--force", "--reason", "the line waits", "--json", "-w", root)
+    value = json.loads(done.stdout)
+    assert (done.returncode, value["promoted"], value["forced"], value["production"]) == (0, True, True, 1)
+    assert value["gate"]["passed"] is False
+    assert production(services) == 1
+    decision = services.ledger.history("cell")[-1]
+    assert (decision.sequence, decision.forced, decision.reason) == (value["decision"], True, "the line waits")
+    assert decision.verdict["reasons"] == value["gate"]["reasons"]
+    assert f"decision {decision.sequence} by tester, forced" in (services.registry.production_tags("cell")[1] or "")
+
+
+def test_one_person_proposes_and_another_one_approves(
+    services: Services, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = services.workspace.root
+    stricter(services, "second_person: false", "second_person: true")
+    done = run("promote", "cell", 1, "--reason", "as good", "--json", "-w", root)
+    value = json.loads(done.stdout)
+    assert (done.returncode, value["promoted"], value["proposed"], value["production"]) == (0, False, True, 2)
+    own = run("promote", "cell", 1, "--approve", "--json", "-w", root)
+    assert own.returncode == 3
+    assert "nobody approves his own proposal" in json.loads(own.stdout)["error"]
+    assert production(services) == 2
+    monkeypatch.setenv("PATCHCORE_USER", "another")
+    approved = json.loads(run("promote", "cell", 1, "--approve", "--json", "-w", root).stdout)
+    assert (approved["promoted"], approved["production"], approved["proposal"]) == (True, 1, value["decision"])
+    assert production(services) == 1
+    once_more = run("promote", "cell", 1, "--approve", "-w", root)
+    assert once_more.returncode == 3
+    assert "approved by another" in once_more.stderr
 
 
 def test_a_judgement_does_not_outlive_the_production_that_it_was_reached_against(services: Services) -> None:

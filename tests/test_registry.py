@@ -179,6 +179,30 @@ def test_the_alias_follows(registry: Registry, builds: list[BankBuild]) -> None:
     assert registry.alias("alias") == 1
 
 
+def test_alias_and_tag_come_and_go(registry: Registry, builds: list[BankBuild]) -> None:
+    for number in (0, 1):
+        registry.register("tags", builds[number])
+    assert registry.production_tags("tags") == {1: None, 2: None}
+    assert registry.production_tags("unheard-of") == {}
+    registry.set_production_tag("tags", 2, "since then")
+    registry.set_alias("tags", 2)
+    assert registry.production_tags("tags") == {1: None, 2: "since then"}
+    assert registry.version("tags", 2).bank_sha256 == builds[1].bank_sha256
+    registry.set_production_tag("tags", 2, None)
+    registry.remove_alias("tags")
+    assert (registry.production_tags("tags"), registry.alias("tags")) == ({1: None, 2: None}, None)
+
+
+def test_metrics_that_a_hand_wrote_are_refused_where_they_are_no_numbers(
+    registry: Registry, client: "MlflowClient", builds: list[BankBuild]
+) -> None:
+    registry.register("metrics", builds[0])
+    for text in ("[]", '{"image_auroc": "high"}', '{"image_auroc": true}', "nothing"):
+        client.set_model_version_tag("metrics", "1", "metrics", text)
+        with pytest.raises(Refused, match="the tags of bank version 1 of metrics"):
+            registry.version("metrics", 1)
+
+
 def test_a_bank_comes_back_byte_for_byte(registry: Registry, builds: list[BankBuild], tmp_path: Path) -> None:
     folder = registry.download_bank("bottle", 2, tmp_path / "banks" / "2")
     assert contents(folder) == contents(builds[1].bank)

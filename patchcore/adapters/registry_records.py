@@ -114,8 +114,15 @@ class BankVersion:
             dataset_version=int(tags["dataset_version"]),
             dataset_sha256=tags["dataset_sha256"],
             evaluation_sha256=tags["evaluation_sha256"],
-            metrics=json.loads(tags["metrics"]),
+            metrics=_metrics(tags["metrics"]),
         )
+
+
+def _metrics(text: str) -> dict[str, float | None]:
+    value = json.loads(text)
+    if not isinstance(value, dict) or not all(each is None or type(each) in {int, float} for each in value.values()):
+        raise ValueError(f"metrics {text[:80]!r}, expected numbers or null by name")
+    return value
 
 
 def flattened(params: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
