@@ -6,6 +6,7 @@ from typing import Any
 from prefect import flow, runtime, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.anchor import anchor_ledger
 from flows.artifacts import leave_markdown, leave_table, validation_page
 from flows.gate import judge_and_promote, outcome, reconcile
 from flows.ingest import ingest, push
@@ -69,7 +70,7 @@ def bring_up_to_date(services: Services, category: str, *, rebuild: bool) -> dic
         result = {**version, **decide(workspace, category, version["bank_version"])}
         event = happenings.record_retrain(services, category, result, rebuilt=rebuild)
     tell(event)
-    return result
+    return {**result, "anchored": anchor_ledger(workspace)}
 
 
 @task(

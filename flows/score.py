@@ -6,6 +6,7 @@ from typing import Any
 from prefect import flow, runtime, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.anchor import anchor_ledger
 from flows.artifacts import leave_table
 from flows.gate import reconcile
 from flows.retries import unless_refused
@@ -29,12 +30,13 @@ def score(workspace: str, category: str, folder: str, batch: str, rescore_reason
     production = resolve_production(workspace, category)
     known = look_up(workspace, category, folder, batch, production["bank_sha256"], rescore_reason)
     if known is not None:
-        return {**known, "recorded_before": True}
+        return {**known, "recorded_before": True, "anchored": anchor_ledger(workspace, git=False)}
     reconciled = fetch_production(workspace, category, **production)
     return {
         **score_images(workspace, category, folder, batch, **production, rescore_reason=rescore_reason),
         "recorded_before": False,
         "reconciled": reconciled,
+        "anchored": anchor_ledger(workspace, git=False),
     }
 
 

@@ -245,3 +245,24 @@ def _forge(folder: Path, name: str, change: Callable[[dict[str, Any]], dict[str,
     write_table(file, columns, [tuple(row.values()) for row in rows if row is not None])
     proof["files"][name] = sha256_of(file)
     (folder / "proof.json").write_text(json.dumps(proof))
+
+
+def test_what_changes_the_ledger_anchors_it(
+    lived: Workspace, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "anchors.jsonl"
+    monkeypatch.setenv("PATCHCORE_ANCHOR_FILE", str(file))
+    tags = len(open_services(lived.root).versioning.tags("patchcore-ledger-"))
+    done = run("rollback", "cell", "--reason", "a test", "--json", "-w", lived.root)
+    assert json.loads(done.stdout)["anchored"]["failures"] == []
+    batch = ("score", "cell", lived.root.parent / "first", "--batch", "third", "--json", "-w", lived.root)
+    (lived.root.parent / "first").mkdir()
+    shutil.copy(next(lived.evaluation("cell").rglob("*.png")), lived.root.parent / "first")
+    places = json.loads(run(*batch).stdout)["anchored"]["places"]
+    assert places == ["MLflow, cell", str(file)]
+    sizes = [json.loads(line)["size"] for line in file.read_text().splitlines()]
+    assert len(sizes) == 2
+    assert sizes[0] < sizes[1]
+    assert json.loads(run(*batch).stdout)["anchored"]["size"] == sizes[1]  # nothing came: nothing is added
+    assert len(open_services(lived.root).versioning.tags("patchcore-ledger-")) == tags + 1
+    assert run("audit", "verify", "--no-banks", "-w", lived.root).returncode == 0
