@@ -73,7 +73,9 @@ class _Story:
         self._command("ingest", _CATEGORY)
 
     def second_bank(self) -> None:
-        self._tell("The bank grows by the new cells, and is compared with the one in production on the same evaluation set")
+        self._tell(
+            "The bank grows by the new cells, and is compared with the one in production on the same evaluation set"
+        )
         self._command("retrain", _CATEGORY)
 
     def second_batch(self) -> None:

@@ -14,7 +14,9 @@ def verified(value: Mapping[str, Any]) -> None:
         say(f"not checked: {note}")
     if value["first_bad"] is not None:
         say(f"first bad record: {value['first_bad']}")
-    say(f"{value['records']} records, head {value['head'][:16]}…: {'sound' if value['ok'] else 'NOT sound'}")
+    compared = f"{value['anchors']} anchors" + ("" if value["banks"] is None else f", {value['banks']} banks")
+    verdict = "sound" if value["ok"] else "NOT sound"
+    say(f"{value['records']} records, head {value['head'][:16]}…, {compared}: {verdict}")
 
 
 def exported(value: Mapping[str, Any]) -> None:

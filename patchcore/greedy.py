@@ -7,7 +7,6 @@ this is ever compared with another distance, so the picks are those of float64 a
 Letters: K patches of the pool, D features, t picks.
 """
 
-
 import numpy as np
 
 from patchcore.compiled import compiled

@@ -277,6 +277,8 @@ class Verification:
         first_bad: the sequence of the first record that is not what was written; None where there is none.
         problems: what is wrong, in words.
         notes: what could not be checked, in words.
+        anchors: with how many anchors the records were compared.
+        banks: how many banks were compared with their records; None where none was asked for.
     """
 
     ok: bool
@@ -286,6 +288,8 @@ class Verification:
     first_bad: int | None
     problems: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    anchors: int = 0
+    banks: int | None = None
 
 
 def images_digest(images: Iterable[tuple[str, str | None]]) -> str:

@@ -48,10 +48,15 @@ def completeness(
         "failed": record.failed,
         "images": len(found.images),
         "images_sha256": record.images_sha256,
-        "folder": str(place) if place else None,
+        "folder": _shown(services, place) if place else None,
         "files": len(files) if place else None,
         "problems": problems,
     }
+
+
+def _shown(services: Services, place: Path) -> str:
+    root = services.workspace.root
+    return services.workspace.relative(place) if place.is_relative_to(root) else str(place)
 
 
 def _contradictions(batch: RecordedBatch) -> Iterator[str]:

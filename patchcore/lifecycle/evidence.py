@@ -32,10 +32,17 @@ def verify(services: Services, *, banks: bool = True) -> Verification:
         Fault: The ledger or the registry does not answer.
     """
     at_hand, problems, notes = archives.open_archives(services)
-    found = services.ledger.verify(anchors(services), trusted_keys_from_environment(), at_hand)
-    if banks:
-        problems += _bank_problems(services)
-    return replace(found, ok=found.ok and not problems, problems=(*found.problems, *problems), notes=tuple(notes))
+    known, recorded = anchors(services), services.ledger.banks() if banks else []
+    found = services.ledger.verify(known, trusted_keys_from_environment(), at_hand)
+    problems += _bank_problems(services, recorded)
+    return replace(
+        found,
+        ok=found.ok and not problems,
+        problems=(*found.problems, *problems),
+        notes=tuple(notes),
+        anchors=len(known),
+        banks=len(recorded) if banks else None,
+    )
 
 
 def export(services: Services, folder: Path, *, batch: str | None, file_format: FileFormat) -> dict[str, Any]:
@@ -68,9 +75,11 @@ def verify_file(folder: Path, known: Sequence[Anchor], trusted: Collection[str])
     return Verification(not found.problems, found.size, found.head, found.root, found.first_bad, tuple(found.problems))
 
 
-def _bank_problems(services: Services) -> list[str]:
+def _bank_problems(services: Services, recorded: Sequence[BankRecord]) -> list[str]:
     """Tell which banks the registry no longer has as they were recorded."""
-    problems, recorded = [], services.ledger.banks()
+    problems: list[str] = []
+    if not recorded:
+        return problems
     with progress("verify: banks", len(recorded)) as advance:
         for done, bank in enumerate(recorded, start=1):
             if wrong := _what_is_wrong(services, bank):
