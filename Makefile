@@ -47,7 +47,7 @@ constraints:
 	touch .venv/ready
 
 # One after the other, on a quiet machine: each measures time.
-BENCHMARKS := scoring fastflow coreset out_of_core search incremental startup commands decoding
+BENCHMARKS := scoring fastflow coreset out_of_core search incremental startup commands decoding ledger
 benchmarks: .venv/ready
 	@mkdir -p .benchmarks
 	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py > .benchmarks/$$name.md || exit 1; cat .benchmarks/$$name.md; done

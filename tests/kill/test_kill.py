@@ -1,0 +1,148 @@
+"""SIGKILL anywhere in ingest, retrain, promote, rollback and score; the same command again, and nothing tells of it.
+
+Each command is run once and its durable effects are counted. Then, once for each of the chosen effects and for some
+random moments, it is run in a copy of the same workspace and its whole process group is killed there. Nothing half-done
+may be visible; the same command must then bring about exactly what it does when nobody kills it.
+
+PATCHCORE_KILL_POINTS says how many kills there are in all, PATCHCORE_KILL_SEED which.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from patchcore.files import sha256_of
+from patchcore.layout import Workspace
+from tests.kill.harness import Ended, Zygote, counting, run_program, zygote
+from tests.kill.points import Point, marked, moments
+from tests.kill.scenario import Scenario, live
+from tests.kill.state import CATEGORY
+
+Draw = Callable[..., NDArray[np.uint8]]
+Copy = Callable[[Workspace, Path], Workspace]
+
+_POINTS = int(os.environ.get("PATCHCORE_KILL_POINTS", "52"))
+_SEED = int(os.environ.get("PATCHCORE_KILL_SEED", "0"))
+_SHARES = {"ingest": 0.25, "retrain": 0.1, "register": 0.15, "score": 0.25, "rollback": 0.1, "promote": 0.15}
+_MOMENTS = 0.2  # of the points are moments of time
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What the tests share: who runs commands, the commands, and the fixtures that they need."""
+
+    zygote: Zygote
+    scenarios: dict[str, Scenario]
+    copy: Copy
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory, draw: Draw, copy: Copy) -> Iterator[Ground]:
+    folder = tmp_path_factory.mktemp("kill")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "PATCHCORE_LEDGER_URL", "PATCHCORE_WORKSPACE", "PREFECT_API_URL"):
+            patch.delenv(name, raising=False)
+        patch.setenv("PATCHCORE_USER", "tester")
+        with zygote(folder) as running:
+            scenarios = {scenario.name: scenario for scenario in live(running, folder, draw, copy)}
+            yield Ground(running, scenarios, copy)
+
+
+@pytest.mark.parametrize("name", _SHARES)
+def test_after_a_kill_anywhere_the_same_command_brings_about_what_it_would_have(
+    name: str, ground: Ground, tmp_path: Path
+) -> None:
+    scenario = ground.scenarios[name]
+    untouched, log = ground.copy(scenario.before, tmp_path / "untouched"), tmp_path / "effects"
+    ended = _run(ground, scenario, untouched, counting(untouched, log))
+    assert ended.code == 0, ended.said
+    expected = ground.zygote.state(untouched)
+    assert not expected["problems"]
+    effects = log.read_text().splitlines()
+    count = round(_POINTS * _SHARES[name])
+    timed = max(1, round(count * _MOMENTS))
+    points = marked(effects, count - timed, _SEED) + moments(ended.seconds, timed, _SEED)
+
+    def attempt(point: Point) -> list[str]:
+        folder = tmp_path / (f"at {point.at}" if point.after is None else f"after {point.after:.6f}")
+        return [f"{point.at} {point.words}: {wrong}" for wrong in _attempt(ground, scenario, point, folder, expected)]
+
+    with ThreadPoolExecutor(max_workers=2) as threads:
+        found = [wrong for each in threads.map(attempt, points) for wrong in each]
+    assert not found, f"{len(points)} kills at {len(effects)} effects\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "effect"),
+    [
+        ("ingest", "git commit"),
+        ("score", "commit .patchcore/ledger.db"),
+        ("promote", "UPDATE REGISTERED_MODEL_ALIASES"),
+    ],
+)
+def test_a_command_in_a_process_of_its_own_is_killed_and_run_again(
+    name: str, effect: str, ground: Ground, tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    scenario = ground.scenarios[name]
+    untouched = ground.copy(scenario.before, tmp_path / "untouched")
+    assert _run(ground, scenario, untouched, {}).code == 0
+    workspace = ground.copy(scenario.before, tmp_path / "workspace")
+    words = (*scenario.words, "--workspace", str(workspace.root))
+    killed = run_program(words, workspace.root, counting(workspace, tmp_path / "effects", f"={effect}"))
+    assert killed.code == -9, killed.said
+    assert not ground.zygote.problems(workspace)
+    again = run_program(words, workspace.root, {})
+    assert again.code == 0, again.said
+    assert not list(_differences(ground.zygote.state(untouched), ground.zygote.state(workspace)))
+
+
+def _attempt(ground: Ground, scenario: Scenario, point: Point, folder: Path, expected: dict[str, Any]) -> Iterator[str]:
+    """Kill a command once, look, run it again, and yield all that is not as it should be."""
+    folder.mkdir()
+    workspace = ground.copy(scenario.before, folder / "workspace")
+    log = folder / "effects"
+    dropped = set(_digests(workspace))
+    killed = _run(ground, scenario, workspace, counting(workspace, log, point.at), point.after)
+    if killed.code != -9 and point.after is None:
+        yield f"not killed, ended with {killed.code}"
+    if lost := dropped - set(_digests(workspace)):
+        yield f"{len(lost)} images lost"
+    yield from (f"after the kill: {wrong}" for wrong in ground.zygote.problems(workspace))
+    again = _run(ground, scenario, workspace, {})
+    if again.code:
+        yield f"run again: exit code {again.code}: {again.said.strip()[-600:]}"
+    found = ground.zygote.state(workspace)
+    yield from (f"run again: {wrong}" for wrong in _differences(expected, found))
+
+
+def _run(
+    ground: Ground, scenario: Scenario, workspace: Workspace, environment: dict[str, str], after: float | None = None
+) -> Ended:
+    words = (*scenario.words, "--workspace", str(workspace.root))
+    return ground.zygote.run("command", words, workspace.root, environment, after)
+
+
+def _digests(workspace: Workspace) -> Iterator[str]:
+    """Yield the content of every image that came, hidden or not."""
+    for folder in (workspace.good_normals(CATEGORY), workspace.drop(CATEGORY), workspace.quarantine(CATEGORY)):
+        yield from (sha256_of(path) for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".json"))
+
+
+def _differences(expected: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
+    for name, wanted in expected.items():
+        got = found[name]
+        if got == wanted:
+            continue
+        if isinstance(wanted, list) and len(str(wanted)) > 200:
+            less, more = [each for each in wanted if each not in got], [each for each in got if each not in wanted]
+            yield f"{name}: missing {less}, besides {more}"
+        else:
+            yield f"{name}: got {got}, expected {wanted}"
