@@ -19,16 +19,9 @@ from typing import Any
 
 from benchmarks.common import Table, alone, timed
 from patchcore.adapters.ledger import Ledger
-from patchcore.adapters.ledger_records import BatchRecord, ImageScore, Member, images_digest, now
-from patchcore.lifecycle import (
-    audit_banks,
-    audit_batches,
-    audit_completeness,
-    audit_datasets,
-    audit_images,
-    audit_promotions,
-    evidence,
-)
+from patchcore.adapters.ledger.records import BatchRecord, ImageScore, Member, images_digest, now
+from patchcore.lifecycle import audit
+from patchcore.lifecycle.evidence import verification as evidence
 from patchcore.lifecycle.services import Services, open_services
 from patchcore.lifecycle.workspace import init
 
@@ -79,16 +72,16 @@ def _queries(services: Services, batches: int) -> dict[str, Callable[[], object]
     bad = _sha256("normal", NORMALS // 2)
     seen = _sha256(_name(3), 7)
     return {
-        "audit batch": lambda: audit_batches.batch(services, middle),
-        "audit batch, with the images of its data set": lambda: audit_batches.batch(services, middle, images=True),
-        "audit bank: a recall": lambda: audit_banks.bank(services, CATEGORY, last),
-        "audit normal: the banks that contain it, their batches": lambda: audit_datasets.normal(services, bad),
-        "audit image: its scores over time": lambda: audit_images.image(services, seen),
-        "audit at: production at a time": lambda: audit_promotions.at(services, CATEGORY, now()),
-        "audit history": lambda: audit_promotions.history(services, CATEGORY),
-        f"audit compare: two banks over {AGAIN} batches": lambda: audit_banks.compare(services, CATEGORY, 1, 2),
-        "audit completeness": lambda: audit_completeness.completeness(services, middle),
-        "audit dataset": lambda: audit_datasets.dataset(services, CATEGORY, BANKS),
+        "audit batch": lambda: audit.batch(services, middle),
+        "audit batch, with the images of its data set": lambda: audit.batch(services, middle, images=True),
+        "audit bank: a recall": lambda: audit.bank(services, CATEGORY, last),
+        "audit normal: the banks that contain it, their batches": lambda: audit.normal(services, bad),
+        "audit image: its scores over time": lambda: audit.image(services, seen),
+        "audit at: production at a time": lambda: audit.at(services, CATEGORY, now()),
+        "audit history": lambda: audit.history(services, CATEGORY),
+        f"audit compare: two banks over {AGAIN} batches": lambda: audit.compare(services, CATEGORY, 1, 2),
+        "audit completeness": lambda: audit.completeness(services, middle),
+        "audit dataset": lambda: audit.dataset(services, CATEGORY, BANKS),
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from patchcore.lifecycle.anchoring import anchor
+from patchcore.lifecycle.evidence.anchoring import anchor
 from patchcore.lifecycle.services import open_services
 
 

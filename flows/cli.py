@@ -9,11 +9,13 @@ from typing import Annotated
 
 import typer
 
-from flows import cli_promotion, display, display_scoring
-from flows.cli_audit import audit_app
-from flows.cli_evidence import migrate
-from flows.cli_options import Category, Json, Place, place_of, place_with_prefect
-from flows.cli_withdraw import withdraw
+from flows.commands import promotion as cli_promotion
+from flows.commands.audit import audit_app
+from flows.commands.evidence import migrate
+from flows.commands.options import Category, Json, Place, place_of, place_with_prefect
+from flows.commands.withdraw import withdraw
+from flows.display import lifecycle as display
+from flows.display import scoring as display_scoring
 from flows.outcome import Outcome, finish
 from patchcore.errors import UsageError
 
@@ -82,7 +84,7 @@ def add(
     """Take a folder in MVTec layout as a new category."""
 
     def work() -> Outcome:
-        from patchcore.lifecycle.registration import record_dataset
+        from patchcore.lifecycle.production.registration import record_dataset
         from patchcore.lifecycle.services import open_services
         from patchcore.lifecycle.workspace import add as take_in
 
@@ -173,7 +175,7 @@ def override(
     """Record that a person decides otherwise about an image; what the bank said stays recorded too."""
 
     def work() -> Outcome:
-        from patchcore.lifecycle.overrides import override as decide
+        from patchcore.lifecycle.scoring.overrides import override as decide
         from patchcore.lifecycle.services import open_services
 
         services = open_services(place_of(workspace).root)

@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
-from flows import display
 from flows.demo_data import choose_images, drop_new, fill_batch, lay_out
+from flows.display import lifecycle as display
 from patchcore.errors import Fault, Refused
 from patchcore.layout import Workspace
 from patchcore.lifecycle.services import open_services

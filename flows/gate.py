@@ -6,8 +6,8 @@ from typing import Any, Literal
 from flows.artifacts import leave_markdown, verdict_page
 from patchcore.adapters.registry import BankVersion
 from patchcore.gates import Verdict
-from patchcore.lifecycle import promotion
-from patchcore.lifecycle.promotion import Promotion
+from patchcore.lifecycle.production import promotion
+from patchcore.lifecycle.production.promotion import Promotion
 from patchcore.lifecycle.services import Services
 
 Step = Literal["promote", "propose", "approve"]

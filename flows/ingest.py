@@ -9,10 +9,10 @@ from prefect.cache_policies import NO_CACHE
 from flows.artifacts import leave_table
 from flows.retries import unless_refused
 from flows.tell import tell
-from patchcore.adapters.ledger_records import Event
+from patchcore.adapters.ledger.records import Event
 from patchcore.lifecycle import happenings
-from patchcore.lifecycle import ingest as intake
-from patchcore.lifecycle.registration import commit_images, note_arrivals, record_dataset
+from patchcore.lifecycle.intake import ingest as intake
+from patchcore.lifecycle.production.registration import commit_images, note_arrivals, record_dataset
 from patchcore.lifecycle.services import open_services
 
 

@@ -13,7 +13,7 @@ import urllib.request
 from http.client import HTTPException, InvalidURL
 from urllib.parse import urlsplit
 
-from patchcore.adapters.ledger_records import Event
+from patchcore.adapters.ledger.records import Event
 
 ADDRESS = "PATCHCORE_WEBHOOK_URL"
 """Environment variable: where to; nobody is told where it is not set."""

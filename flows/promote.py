@@ -10,7 +10,7 @@ from flows.anchor import anchor_ledger
 from flows.artifacts import leave_markdown
 from flows.retrain import check_services
 from patchcore.gates import finite_or_text
-from patchcore.lifecycle import promotion
+from patchcore.lifecycle.production import promotion
 from patchcore.lifecycle.services import open_services
 
 

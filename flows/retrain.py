@@ -14,8 +14,9 @@ from flows.retries import unless_refused
 from flows.tell import tell, tell_failure
 from patchcore.files import read_json
 from patchcore.gates import Verdict
-from patchcore.lifecycle import happenings, registration
-from patchcore.lifecycle.due import due_work
+from patchcore.lifecycle import happenings
+from patchcore.lifecycle.intake.due import due_work
+from patchcore.lifecycle.production import registration
 from patchcore.lifecycle.services import Services, open_services
 
 

@@ -10,8 +10,8 @@ from flows.anchor import anchor_ledger
 from flows.artifacts import leave_table
 from flows.gate import reconcile
 from flows.retries import unless_refused
-from patchcore.lifecycle import batches
-from patchcore.lifecycle.batch_results import with_scorings
+from patchcore.lifecycle.scoring import batches
+from patchcore.lifecycle.scoring.results import with_scorings
 from patchcore.lifecycle.services import open_services
 
 

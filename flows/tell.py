@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from flows.artifacts import happening_page, leave_markdown
 from flows.notify import notify
-from patchcore.adapters.ledger_records import Event
+from patchcore.adapters.ledger.records import Event
 from patchcore.lifecycle import happenings
 from patchcore.lifecycle.services import Services
 

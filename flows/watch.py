@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from patchcore.layout import Workspace
-from patchcore.lifecycle.drop_watch import DropWatch
+from patchcore.lifecycle.intake.drop_watch import DropWatch
+from patchcore.lifecycle.intake.settling import Files, identities
 from patchcore.lifecycle.services import open_services
-from patchcore.lifecycle.settling import Files, identities
 
 _SHORTEST, _LONGEST = 0.2, 10.0  # seconds between two looks
 

@@ -174,7 +174,7 @@ class Workspace:
         return self.state / "data_docs" / category
 
     def watched(self, category: str) -> Path:
-        """The files of the drop folder that a retrain was started for; see `patchcore.lifecycle.drop_watch`."""
+        """The files of the drop folder that a retrain was started for; see `patchcore.lifecycle.intake.drop_watch`."""
         return self.state / "watched" / f"{category}.json"
 
     # What comes in and goes out.

@@ -15,9 +15,9 @@ from patchcore.adapters.registry import BankBuild
 from patchcore.bank_format import BankArrays, read, save
 from patchcore.files import read_json
 from patchcore.layout import Workspace
-from patchcore.lifecycle import promotion
-from patchcore.lifecycle.promotion import Promotion
-from patchcore.lifecycle.registration import record_dataset
+from patchcore.lifecycle.production import promotion
+from patchcore.lifecycle.production.promotion import Promotion
+from patchcore.lifecycle.production.registration import record_dataset
 from patchcore.lifecycle.services import Services, open_services
 from patchcore.manifest import Manifest, scan
 from patchcore.params import Params

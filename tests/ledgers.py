@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from patchcore.adapters.ledger import Ledger
-from patchcore.adapters.ledger_records import (
+from patchcore.adapters.ledger.records import (
     Action,
     BankRecord,
     BatchRecord,

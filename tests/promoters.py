@@ -14,7 +14,7 @@ from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
 
 from patchcore.errors import PatchcoreError
-from patchcore.lifecycle import promotion
+from patchcore.lifecycle.production import promotion
 from patchcore.lifecycle.services import open_services
 from tests.candidates import CATEGORY
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from patchcore.adapters.ledger_database import Database
+from patchcore.adapters.ledger.database import Database
 
 
 class Owner:

@@ -11,7 +11,7 @@ from patchcore.bank_format import CONFIG, read
 from patchcore.files import sha256_of
 from patchcore.layout import Workspace
 from patchcore.lifecycle import audit
-from patchcore.lifecycle.registration import members
+from patchcore.lifecycle.production.registration import members
 from patchcore.lifecycle.services import Services, open_services
 from patchcore.manifest import scan
 from tests.ledgers import add_batch, scored

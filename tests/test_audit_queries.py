@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from patchcore.adapters.ledger import Ledger
-from patchcore.adapters.ledger_records import ImageScore
+from patchcore.adapters.ledger.records import ImageScore
 from patchcore.files import sha256_of
 from patchcore.layout import Workspace
 from tests.ledgers import (
@@ -274,7 +274,7 @@ def shift(place: Workspace, ledger: Ledger) -> Path:
 
 def test_completeness_of_a_batch_whose_files_are_there(ask: Ask, shift: Path) -> None:
     value = ask("completeness", "night")
-    assert (value["complete"], value["problems"], value["files"], value["folder"]) == (True, [], 3, str(shift))
+    assert (value["complete"], value["problems"], value["files"], value["folder"]) == (True, [], 3, "line/shift")
     assert (value["received"], value["scored"], value["failed"], value["images"]) == (3, 3, 0, 3)
 
 

@@ -19,7 +19,7 @@ from patchcore.errors import Fault, Refused
 from patchcore.files import read_json, sha256_of
 from patchcore.images import load_rgb
 from patchcore.layout import Workspace
-from patchcore.lifecycle import batches
+from patchcore.lifecycle.scoring import batches
 from patchcore.lifecycle.services import Services, open_services
 
 Done = CompletedProcess[str]
@@ -93,7 +93,9 @@ def test_a_batch_leaves_heatmaps_a_contact_sheet_and_its_results(
             assert min(image.size) >= 96
     printed = json.loads(grown[1][0].stdout)
     results = read_json(folder / "results.json")
-    assert results == {key: value for key, value in printed.items() if key not in {"recorded_before", "reconciled"}}
+    assert results == {
+        key: value for key, value in printed.items() if key not in {"recorded_before", "reconciled", "anchored"}
+    }
     table = pd.read_parquet(folder / "results.parquet")
     assert list(table["score"]) == [image["score"] for image in printed["images"]]
     assert set(table["bank_version"]) == {1}
@@ -163,6 +165,7 @@ def test_the_same_batch_again_returns_the_record_and_scores_nothing(services: Se
     done = run("score", "cell", line, "--batch", "b1", "--json", "-w", services.workspace.root)
     value = json.loads(done.stdout)
     assert (done.returncode, value.pop("recorded_before")) == (0, True)
+    assert value.pop("anchored")["failures"] == []
     (entry,) = value.pop("scorings")
     assert (entry["scoring"], entry["scored_at"]) == (1, first["scored_at"])
     assert value == json.loads(json.dumps(first))

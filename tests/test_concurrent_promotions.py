@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from patchcore.layout import Workspace
-from patchcore.lifecycle import promotion
-from patchcore.lifecycle.reconciliation import production_tags
+from patchcore.lifecycle.production import promotion
+from patchcore.lifecycle.production.reconciliation import production_tags
 from patchcore.lifecycle.services import Services, open_services
 from tests.candidates import CATEGORY, promote, register
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from patchcore.lifecycle.drop_watch import DropWatch
-from patchcore.lifecycle.settling import is_unfinished, look, look_again
+from patchcore.lifecycle.intake.drop_watch import DropWatch
+from patchcore.lifecycle.intake.settling import is_unfinished, look, look_again
 from patchcore.params import ScheduleParams
 from tests.test_schedule import schedule
 

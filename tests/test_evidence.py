@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from patchcore.adapters.ledger_exports import columns_of
+from patchcore.adapters.ledger.exports import columns_of
 from patchcore.exported_tables import read_table, write_table
 from patchcore.files import read_json, sha256_of
 from patchcore.layout import Workspace

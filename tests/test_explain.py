@@ -18,8 +18,8 @@ from patchcore.explanation import Patch
 from patchcore.files import sha256_of
 from patchcore.images import load_rgb
 from patchcore.layout import Workspace
-from patchcore.lifecycle import batches
-from patchcore.lifecycle.explain import explain
+from patchcore.lifecycle.scoring import batches
+from patchcore.lifecycle.scoring.explain import explain
 from patchcore.lifecycle.services import Services, open_services
 
 Done = CompletedProcess[str]

@@ -11,13 +11,13 @@ from subprocess import CompletedProcess
 import pytest
 
 from flows.demo_data import DemoImages
-from patchcore.adapters.ledger_records import Event
+from patchcore.adapters.ledger.records import Event
 from patchcore.errors import Refused
 from patchcore.files import read_json
 from patchcore.layout import Workspace
 from patchcore.lifecycle import happenings
-from patchcore.lifecycle.due import built_anew, due_work, situation
-from patchcore.lifecycle.registration import ingest_message
+from patchcore.lifecycle.intake.due import built_anew, due_work, situation
+from patchcore.lifecycle.production.registration import ingest_message
 from patchcore.lifecycle.services import Services, open_services
 from tests.test_flows import latest_artifact
 from tests.webhooks import listening

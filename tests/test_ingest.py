@@ -13,8 +13,8 @@ from patchcore.adapters.expectations import Validation
 from patchcore.errors import Refused
 from patchcore.files import sha256_of
 from patchcore.layout import Workspace
-from patchcore.lifecycle import ingest_rules
-from patchcore.lifecycle.ingest import IngestResult, Known, Rejected, Taken, ingest
+from patchcore.lifecycle.intake import rules as ingest_rules
+from patchcore.lifecycle.intake.ingest import IngestResult, Known, Rejected, Taken, ingest
 from patchcore.manifest import scan
 from patchcore.params import Params, ValidateParams, load_params
 from patchcore.steps.validate import Subject, judge

@@ -10,8 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from patchcore.adapters.ledger import Ledger
-from patchcore.adapters.ledger_records import BatchRecord, ImageScore, Member, images_digest, now
-from patchcore.adapters.ledger_tables import KINDS
+from patchcore.adapters.ledger.records import BatchRecord, ImageScore, Member, images_digest, now
+from patchcore.adapters.ledger.tables import KINDS
 from patchcore.errors import Refused, UsageError
 from tests.ledgers import fill
 from tests.tampering import Owner

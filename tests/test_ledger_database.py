@@ -14,11 +14,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import make_url, text
 from sqlalchemy.engine import URL
 
-from patchcore.adapters import ledger_migrations
 from patchcore.adapters.ledger import Ledger, migrate, open_ledger
-from patchcore.adapters.ledger_database import REVISION
-from patchcore.adapters.ledger_records import now, utc_text
-from patchcore.adapters.ledger_tables import metadata
+from patchcore.adapters.ledger import migrations as ledger_migrations
+from patchcore.adapters.ledger.database import REVISION
+from patchcore.adapters.ledger.records import now, utc_text
+from patchcore.adapters.ledger.tables import metadata
 from patchcore.errors import Fault, Refused
 from patchcore.layout import Workspace
 from tests.ledgers import fill

@@ -15,9 +15,9 @@ from sqlalchemy import Connection, Double, Integer, text
 
 from patchcore import chain
 from patchcore.adapters.ledger import Ledger
-from patchcore.adapters.ledger_checks import StoredRecords
-from patchcore.adapters.ledger_links import CHECKPOINT_EVERY, content_columns
-from patchcore.adapters.ledger_tables import KINDS
+from patchcore.adapters.ledger.checks import StoredRecords
+from patchcore.adapters.ledger.links import CHECKPOINT_EVERY, content_columns
+from patchcore.adapters.ledger.tables import KINDS
 from patchcore.chain_walk import Anchor, Walk, walk
 from patchcore.merkle import Frontier
 from tests.ledgers import add_batch, fill, scored
@@ -73,6 +73,14 @@ def _is_detected(found: Walk, first: int, mutation: Mutation, anchors: list[Anch
     # Every hash is right again: the anchors say between which two of them the first bad record lies.
     agreed = max((anchor.size for anchor in anchors if anchor.size < first), default=0)
     return found.first_bad == agreed + 1 <= first
+
+
+def test_peaks_that_are_no_json_any_more_are_found(ledger_url: str, filled: list[Anchor]) -> None:
+    owner = Owner(ledger_url)
+    with owner.at_work(checks=False) as connection:
+        sequence = next(number for number, kind in _records(connection) if kind == "checkpoints")
+        _set(connection, "checkpoints", sequence, "peaks", "[")
+        assert walk(StoredRecords(connection, {}), filled).first_bad == sequence
 
 
 def edit_a_value(connection: Connection, generator: random.Random, records: list[Record]) -> tuple[int, str]:

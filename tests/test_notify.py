@@ -7,7 +7,7 @@ import pytest
 
 from flows import notify as module
 from flows.notify import notify
-from patchcore.adapters.ledger_records import Event
+from patchcore.adapters.ledger.records import Event
 from tests.webhooks import SECRET, Hook, listening
 
 SUMMARY = {

@@ -10,7 +10,7 @@ import pytest
 
 from patchcore.errors import Refused, UsageError
 from patchcore.layout import Workspace
-from patchcore.lifecycle.overrides import override
+from patchcore.lifecycle.scoring.overrides import override
 from patchcore.lifecycle.services import Services, open_services
 
 Done = CompletedProcess[str]

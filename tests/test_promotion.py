@@ -12,7 +12,7 @@ from flows.demo_data import DemoImages, fill_batch
 from patchcore.errors import Refused
 from patchcore.files import sha256_of
 from patchcore.layout import Workspace
-from patchcore.lifecycle import promotion
+from patchcore.lifecycle.production import promotion
 from patchcore.lifecycle.services import Services, open_services
 
 Done = CompletedProcess[str]

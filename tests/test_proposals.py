@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from patchcore.adapters.ledger import Ledger
-from patchcore.adapters.ledger_records import Decision
+from patchcore.adapters.ledger.records import Decision
 from patchcore.errors import Refused, UsageError
 from patchcore.files import sha256_of
-from patchcore.lifecycle import promotion
-from patchcore.lifecycle.promotion import Promotion
+from patchcore.lifecycle.production import promotion
+from patchcore.lifecycle.production.promotion import Promotion
 from patchcore.lifecycle.services import Services
 from tests.candidates import CATEGORY, promote, with_gate
 from tests.ledgers import add_bank, add_dataset, decide, normal

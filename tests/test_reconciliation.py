@@ -3,8 +3,8 @@
 import pytest
 
 from patchcore.errors import Fault
-from patchcore.lifecycle import promotion, reconciliation
-from patchcore.lifecycle.reconciliation import production_tags
+from patchcore.lifecycle.production import promotion, reconciliation
+from patchcore.lifecycle.production.reconciliation import production_tags
 from patchcore.lifecycle.services import Services
 from tests.candidates import CATEGORY, promote
 

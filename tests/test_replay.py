@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from flows.demo_data import DemoImages, fill_batch
-from patchcore.adapters.ledger_records import ImageScore
+from patchcore.adapters.ledger.records import ImageScore
 from patchcore.layout import Workspace
-from patchcore.lifecycle import batches
-from patchcore.lifecycle.received import find
-from patchcore.lifecycle.replay import replay
+from patchcore.lifecycle.scoring import batches
+from patchcore.lifecycle.scoring.received import find
+from patchcore.lifecycle.scoring.replay import replay
 from patchcore.lifecycle.services import Services, open_services
 
 Done = CompletedProcess[str]

@@ -13,8 +13,8 @@ from flows.demo_data import DemoImages, fill_batch
 from patchcore.errors import Refused
 from patchcore.files import read_json, sha256_of
 from patchcore.layout import Workspace
-from patchcore.lifecycle import batches
-from patchcore.lifecycle.batch_results import image_record
+from patchcore.lifecycle.scoring import batches
+from patchcore.lifecycle.scoring.results import image_record
 from patchcore.lifecycle.services import Services, open_services
 
 Done = CompletedProcess[str]
@@ -62,7 +62,9 @@ def test_a_rescore_adds_a_record_and_a_folder_and_leaves_the_first(run: Run, wor
     assert second["scorings"][0]["received"] == second["received"] + 1 == 4
     assert contents(workspace.batch("b1")) == before
     results = read_json(workspace.batch("b1", 2) / "results.json")
-    assert results == {key: value for key, value in second.items() if key not in {"recorded_before", "reconciled"}}
+    assert results == {
+        key: value for key, value in second.items() if key not in {"recorded_before", "reconciled", "anchored"}
+    }
     recorded = open_services(workspace.root).ledger.batch("b1", 1)
     assert recorded is not None
     assert batches.as_json(recorded).items() <= first.items()

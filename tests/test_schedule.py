@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from patchcore.lifecycle.schedule import Decision, Situation, decide, quiet_span
+from patchcore.lifecycle.intake.schedule import Decision, Situation, decide, quiet_span
 from patchcore.params import ScheduleParams, load_params
 
 SCHEDULE = load_params(Path(__file__).resolve().parents[1] / "params.yaml").schedule

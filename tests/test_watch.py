@@ -11,8 +11,8 @@ import pytest
 
 from flows.demo_data import DemoImages
 from patchcore.layout import Workspace
+from patchcore.lifecycle.intake.settling import look
 from patchcore.lifecycle.services import open_services
-from patchcore.lifecycle.settling import look
 from tests.servers import running, wait_for
 from tests.webhooks import SECRET, listening
 

@@ -9,7 +9,7 @@ import pytest
 
 from patchcore.files import read_json, sha256_of
 from patchcore.layout import Workspace
-from patchcore.lifecycle import withdrawal
+from patchcore.lifecycle.intake import withdrawal
 from patchcore.lifecycle.services import open_services
 
 Run = Callable[..., CompletedProcess[str]]

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchcore.adapters.ledger_records import BankRecord
+from patchcore.adapters.ledger.records import BankRecord
 from patchcore.adapters.registry import damage
 from patchcore.bank import CONFIG, BankArrays, BankConfig, MemoryBank
 from patchcore.bank_format import read

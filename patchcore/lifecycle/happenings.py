@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from patchcore.adapters.ledger_records import DatasetVersion, Event, now
+from patchcore.adapters.ledger.records import DatasetVersion, Event, now
 from patchcore.errors import PatchcoreError
 from patchcore.files import read_json
 from patchcore.lifecycle.services import Services, who

@@ -25,7 +25,7 @@ from typing import Any
 _IMPORTED = """
     dvc.repo dvc.repo.reproduce great_expectations matplotlib.pyplot mlflow.pyfunc numba pandas pyarrow.parquet
     sklearn.metrics timm torch openvino patchcore.steps.validate patchcore.steps.extract patchcore.steps.build
-    patchcore.steps.evaluate patchcore.adapters.ledger_migrations flows.cli flows.ingest flows.retrain
+    patchcore.steps.evaluate patchcore.adapters.ledger.migrations flows.cli flows.ingest flows.retrain
     flows.promote flows.score patchcore.lifecycle.workspace
 """
 _PR_SET_CHILD_SUBREAPER = 36

@@ -1,0 +1,105 @@
+"""What a person sees at the end of a command: short tables, numbers that mean something, the next step."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from flows.display.promotion import judged
+from flows.display.terminal import number, say, show_pairs, show_table
+
+
+def added(value: Mapping[str, Any]) -> None:
+    """Show a new category."""
+    show_pairs(
+        f"category {value['category']}",
+        [
+            ("normal images", value["normals"]),
+            ("evaluation images", value["evaluation_images"]),
+            ("masks", value["masks"]),
+            ("data-set version", value["dataset_version"]),
+        ],
+    )
+
+
+def ingested(value: Mapping[str, Any]) -> None:
+    """Show what became of new images."""
+    for entry in value["quarantined"]:
+        say(f"quarantined {entry['source']}\n    {entry['reason']}\n    now at {entry['path']}")
+    if value["waiting"]:
+        say(f"left for the next run, still being written: {value['waiting']}")
+    show_pairs(
+        f"{value['category']}, data-set version {value['dataset_version']}",
+        [
+            ("taken", len(value["taken"])),
+            ("in quarantine", len(value["quarantined"])),
+            ("known already", len(value["known"])),
+            ("normal images now", value["normals"]),
+        ],
+    )
+
+
+def retrained(value: Mapping[str, Any]) -> None:
+    """Show a bank version and what the gate said."""
+    if "bank_version" not in value:
+        say(f"{value['category']}: no new normal images, nothing to do")
+        return
+    metrics = value["metrics"]
+    show_pairs(
+        f"{value['category']}, bank version {value['bank_version']}"
+        f" from data-set version {value['dataset_version']}" + ("" if value["new"] else " (nothing new)"),
+        [
+            ("bank", value["bank_sha256"][:16]),
+            ("image AUROC", number(metrics["image_auroc"])),
+            ("average precision", number(metrics["average_precision"])),
+            ("F1-max", number(metrics["f1_max"])),
+            ("pixel AUROC", number(metrics["pixel_auroc"])),
+            ("AUPRO", number(metrics["aupro"])),
+            ("threshold", number(value["threshold"])),
+            ("bank rows", bank_rows(int(metrics["bank_rows"]), metrics)),
+            ("every patch within", f"{metrics['covering_radius']:.4f} of a row"),
+        ],
+    )
+    judged(value)
+
+
+def scored(value: Mapping[str, Any]) -> None:
+    """Show a batch, the most anomalous images first."""
+    images = sorted(value["images"], key=lambda image: -image["score"])
+    rows = [
+        (image["path"].rsplit("/", 1)[-1], number(image["score"]), f"{image['p_value']:.3f}", _decision(image))
+        for image in images[:10]
+    ]
+    show_table(
+        f"batch {value['batch']}: {value['category']}, bank version {value['bank_version']}",
+        ("image", "score", "p-value", "decision"),
+        rows,
+    )
+    for failure in value["failed"]:
+        say(f"failed: {failure['path']}: {failure['reason']}")
+    anomalous = sum(image["anomalous"] for image in images)
+    more = f", the first {len(rows)} shown" if len(images) > len(rows) else ""
+    say(
+        f"{value['received']} received, {value['scored']} scored{more}, {len(value['failed'])} failed; "
+        f"{anomalous} anomalous at threshold {value['threshold']:.2f}"
+    )
+    if value.get("recorded_before"):
+        say(f"scored before, on {value['scored_at']}: this is what was recorded")
+
+
+def lineage(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Show bank versions side by side, a column a fact."""
+    show_table("bank versions", list(rows[0]), [list(row.values()) for row in rows])
+
+
+def one_line(words: Callable[[Mapping[str, Any]], str]) -> Callable[[Mapping[str, Any]], None]:
+    """Return what shows a value as one line."""
+    return lambda value: say(words(value))
+
+
+def bank_rows(rows: int, counts: Mapping[str, Any]) -> str:
+    """Return a number of rows, and how they came together where there was more than one arrival."""
+    added, merged = (int(counts.get(name) or 0) for name in ("rows_added", "rows_merged"))
+    return f"{rows} ({added} added to the first, {merged} merged)" if added or merged else str(rows)
+
+
+def _decision(image: Mapping[str, Any]) -> str:
+    return "ANOMALOUS" if image["anomalous"] else "normal"

@@ -1,0 +1,69 @@
+"""The append-only record of what was known, decided and scored: data-set versions, banks, promotions, batches, images.
+
+SQLite by default, PostgreSQL for a plant. A record that a method returns is on the disk. Each record holds the hash of
+the one before it, so that none can be changed, taken out or put in between without being found.
+"""
+
+import os
+
+from patchcore.adapters.ledger.batches import Batches
+from patchcore.adapters.ledger.checks import Checks
+from patchcore.adapters.ledger.comparisons import Comparisons
+from patchcore.adapters.ledger.database import REVISION, Database
+from patchcore.adapters.ledger.datasets import Datasets
+from patchcore.adapters.ledger.events import Events
+from patchcore.adapters.ledger.exports import Exports
+from patchcore.adapters.ledger.promotions import Promotions
+from patchcore.layout import Workspace
+from patchcore.signatures import Signer, signer_from_environment
+
+
+def open_ledger(workspace: Workspace) -> "Ledger":
+    """Return the ledger at PATCHCORE_LEDGER_URL (an SQLAlchemy URL), or else the workspace's own.
+
+    Raises:
+        Refused: the URL is not one, or of a database that is not supported; or PATCHCORE_SIGNING_KEY names no key.
+        Fault: the database cannot be opened.
+    """
+    return Ledger(ledger_url(workspace), signer=signer_from_environment())
+
+
+def ledger_url(workspace: Workspace) -> str:
+    """Return where the ledger is."""
+    return os.environ.get("PATCHCORE_LEDGER_URL") or f"sqlite:///{workspace.ledger}"
+
+
+def migrate(url: str, wait: float = 30.0) -> str:
+    """Bring the ledger's tables to the revision of this version, and return it; make them where there are none.
+
+    Raises:
+        Refused: the URL is not one, is of a database that is not supported, or was written by a later version.
+        Fault: the database cannot be written.
+    """
+    Database.upgraded(url, wait)
+    return REVISION
+
+
+class Ledger(Datasets, Promotions, Batches, Comparisons, Events, Exports, Checks):
+    """A ledger in one database; its tables are made where there are none.
+
+    Args:
+        url: An SQLAlchemy URL of a SQLite file or of a PostgreSQL database.
+        wait: Seconds to wait while another process writes.
+        signer: Signs checkpoints.
+
+    Raises:
+        Refused: the URL is not one, is of a database that is not supported, or was written by another version.
+        Fault: the database cannot be opened.
+    """
+
+    def __init__(self, url: str, wait: float = 30.0, signer: Signer | None = None) -> None:
+        super().__init__(Database(url, wait, signer))
+
+    def check(self) -> None:
+        """Find out, before any work, whether records can be written.
+
+        Raises:
+            Fault: they cannot.
+        """
+        self._database.check()

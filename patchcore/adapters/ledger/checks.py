@@ -1,0 +1,126 @@
+"""Whether the ledger still says what was written into it; and the checkpoints that name its state."""
+
+import heapq
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import DatabaseError
+
+from patchcore import chain as links
+from patchcore.adapters.ledger.database import Book, all_records
+from patchcore.adapters.ledger.engines import Kind
+from patchcore.adapters.ledger.links import content_columns, make_checkpoint
+from patchcore.adapters.ledger.records import Checkpoint, Verification
+from patchcore.adapters.ledger.tables import KINDS, archives, chain, checkpoints, images
+from patchcore.chain_walk import Anchor, Walk, walk
+
+_AT_ONCE = 5000  # rows that are fetched together: bounds memory
+
+
+class Checks(Book):
+    """The ledger's evidence about itself."""
+
+    def verify(
+        self,
+        anchors: Sequence[Anchor] = (),
+        trusted: Collection[str] = (),
+        archived: Mapping[tuple[int, int], Iterable[tuple[int, bytes]]] | None = None,
+    ) -> Verification:
+        """Check the database, its guards, and every record from the first to the last.
+
+        Args:
+            anchors: What was written down of the ledger elsewhere.
+            trusted: Public keys that checkpoints must be signed by; none: any key will do, and none at all.
+            archived: Sequence and content digest of the images in each archive that is at hand, by the first and last
+                sequence of the archive.
+        """
+        with self._database.reading() as connection:
+            kind = self._database.kind
+            problems = [
+                *_run("the database", lambda: list(kind.damage(connection))),
+                *_run("its guards", lambda: list(_guards(kind, connection))),
+            ]
+            found = _walk(StoredRecords(connection, archived or {}), anchors, trusted)
+        problems += found.problems
+        return Verification(not problems, found.size, found.head, found.root, found.first_bad, tuple(problems))
+
+    def checkpoint(self) -> Checkpoint:
+        """Name all records so far, and return the name; where nothing came since the last one, that one.
+
+        Raises:
+            Fault: the ledger cannot be written.
+        """
+        with self._database.writing() as connection:
+            newest = select(checkpoints).order_by(checkpoints.c.size.desc()).limit(1)
+            last = connection.execute(newest).mappings().first()
+            end = connection.scalar(select(chain.c.sequence).order_by(chain.c.sequence.desc()).limit(1)) or 0
+            if last is None or end > last["sequence"]:
+                make_checkpoint(connection, self._database.signer)
+        return self.checkpoints()[-1]
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Return every checkpoint, the first one first."""
+        with self._database.reading() as connection:
+            return all_records(connection, Checkpoint, checkpoints)
+
+
+def _run(what: str, check: Callable[[], list[str]]) -> list[str]:
+    try:
+        return check()
+    except DatabaseError as error:  # a damaged file answers some questions and not others
+        return [f"{what}: {error.orig}"]
+
+
+def _guards(kind: Kind, connection: Connection) -> Iterator[str]:
+    standing = kind.standing_guards(connection)
+    for name, statement in kind.guards():
+        if standing.get(name) != statement:
+            yield f"guard {name} is {'altered' if name in standing else 'missing'}: the database would allow changes"
+
+
+def _walk(records: "StoredRecords", anchors: Sequence[Anchor], trusted: Collection[str]) -> Walk:
+    try:
+        return walk(records, anchors, trusted)
+    except DatabaseError as error:
+        return Walk(first_bad=1, problems=[f"the records cannot be read: {error.orig}"])
+
+
+class StoredRecords:
+    """The records of a ledger in its database, and in archives at hand, as `patchcore.chain_walk` reads them."""
+
+    kinds = tuple(KINDS)
+
+    def __init__(self, connection: Connection, archived: Mapping[tuple[int, int], Iterable[tuple[int, bytes]]]) -> None:
+        self._connection, self._archived = connection, archived
+
+    def links(self) -> Iterator[tuple[int, str, bytes, bytes, bytes]]:
+        """Yield every link."""
+        yield from self._rows("SELECT sequence, kind, content, previous, hash FROM chain ORDER BY sequence")
+
+    def contents(self, kind: str) -> Iterator[tuple[int, bytes]]:
+        """Yield sequence and content digest of every record of a kind."""
+        stored = self._stored(kind)
+        yield from heapq.merge(stored, *self._archived.values()) if kind == images.name else stored
+
+    def _stored(self, kind: str) -> Iterator[tuple[int, bytes]]:
+        names = [column.name for column in content_columns(KINDS[kind])]
+        columns = ", ".join(f'"{name}"' for name in names)
+        for sequence, *values in self._rows(f"SELECT sequence, {columns} FROM {kind} ORDER BY sequence"):  # noqa: S608
+            yield sequence, links.digest_of_sorted(names, values)
+
+    def checkpoints(self) -> Mapping[int, Mapping[str, Any]]:
+        """Return the values of each checkpoint by its sequence."""
+        # Not the peaks: what somebody wrote there may be no JSON.
+        names = ("sequence", "size", "head", "root", "key", "signature", "at")
+        rows = self._connection.execute(select(*(checkpoints.c[name] for name in names))).mappings()
+        return {row["sequence"]: dict(row) for row in rows}
+
+    def archived(self) -> Sequence[tuple[str, int, int]]:
+        """Return which images lie in archives that are not at hand."""
+        rows = self._connection.execute(select(archives.c.first, archives.c.last))
+        return [(images.name, first, last) for first, last in rows if (first, last) not in self._archived]
+
+    def _rows(self, query: str) -> Iterator[Any]:
+        options = {"stream_results": True, "yield_per": _AT_ONCE}
+        yield from self._connection.exec_driver_sql(query, execution_options=options)

@@ -1,0 +1,88 @@
+"""Two banks beside each other, over the batches that both of them scored."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, FromClause, Integer, Row, and_, bindparam, func, select, type_coerce
+
+from patchcore.adapters.ledger.database import Book
+from patchcore.adapters.ledger.records import Comparison, Disagreement
+from patchcore.adapters.ledger.tables import archives, batches, images
+
+# The two scorings are named one pair at a time: a planner that may choose where to start looks for an image in every
+# batch there is, which takes minutes where batches share their file names.
+_one, _other = images.alias("one"), images.alias("other")
+_same_image = and_(
+    _one.c.scored_batch == bindparam("first"),
+    _other.c.scored_batch == bindparam("second"),
+    _one.c.path == _other.c.path,
+    # Not by the index of digests: one image can be in every batch.
+    _one.c.sha256.concat("") == _other.c.sha256.concat(""),
+)
+_both_scored = and_(_one.c.score.is_not(None), _other.c.score.is_not(None))
+_differ = type_coerce(_one.c.anomalous, Integer) != type_coerce(_other.c.anomalous, Integer)
+_count = select(func.count()).select_from(_one).join(_other, _same_image).where(_both_scored)
+_differing = (
+    select(_one.c.path, _one.c.sha256, _one.c.score, _one.c.anomalous, _other.c.score, _other.c.anomalous)
+    .join_from(_one, _other, _same_image)
+    .where(_differ)
+    .order_by(_one.c.path)
+)
+
+
+class Comparisons(Book):
+    """What two banks say of the same images."""
+
+    def comparison(self, category: str, first: int, second: int) -> Comparison:
+        """Return how often two bank versions decide alike about images of batches that both scored, and where not.
+
+        Where one of them scored a batch more than once, every scoring counts. An image counts where both have a score
+        for the same bytes at the same path, and neither lies in an archive.
+        """
+        with self._database.reading() as connection:
+            pairs = _pairs(connection, category, first, second)
+            here = [pair for pair in pairs if not pair.archived]
+            compared = sum(_compared(connection, pair) for pair in here)
+            differing = tuple(entry for pair in here for entry in _disagreements(connection, pair))
+        archived = {pair.batch for pair in pairs if pair.archived}
+        return Comparison(tuple(sorted({pair.batch for pair in here})), tuple(sorted(archived)), compared, differing)
+
+    def disagreements(self, category: str, first: int, second: int) -> list[Disagreement]:
+        """Return the images of batches that two bank versions both scored where their decisions differ."""
+        with self._database.reading() as connection:
+            pairs = _pairs(connection, category, first, second)
+            return [entry for pair in pairs for entry in _disagreements(connection, pair)]
+
+
+def _pairs(connection: Connection, category: str, first: int, second: int) -> list[Row[Any]]:
+    """Return the scorings of each batch by the first bank, each beside those by the second."""
+    one, other = batches.alias("of_one"), batches.alias("of_other")
+    both = and_(one.c.batch == other.c.batch, other.c.category == category, other.c.bank_version == second)
+    same = and_(one.c.images_sha256 == other.c.images_sha256, one.c.failed == 0, other.c.failed == 0)
+    archived = (_is_archived(one) | _is_archived(other)).label("archived")
+    query = (
+        select(one.c.batch, one.c.received, one.c.sequence.label("first"), other.c.sequence.label("second"))
+        .add_columns(same.label("same"), archived)
+        .join_from(one, other, both)
+        .where(one.c.category == category, one.c.bank_version == first)
+        .order_by(one.c.sequence, other.c.sequence)
+    )
+    return list(connection.execute(query))
+
+
+def _is_archived(scoring: FromClause) -> ColumnElement[bool]:
+    image = scoring.c.sequence + 1  # its first one
+    holds = and_(archives.c.first <= image, archives.c.last >= image)
+    return and_(scoring.c.received > 0, select(archives.c.sequence).where(holds).exists())
+
+
+def _compared(connection: Connection, pair: Row[Any]) -> int:
+    """Count the images that both have a score for: all of them, where they are the same and none failed."""
+    if pair.same:
+        return int(pair.received)
+    return int(connection.execute(_count, {"first": pair.first, "second": pair.second}).scalar_one())
+
+
+def _disagreements(connection: Connection, pair: Row[Any]) -> Iterator[Disagreement]:
+    for row in connection.execute(_differing, {"first": pair.first, "second": pair.second}):
+        yield Disagreement(pair.batch, *row)

@@ -1,0 +1,193 @@
+"""The ledger's connection to its database: writers take turns, commits reach the disk, errors say what to do."""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from sqlalchemy import Column, ColumnElement, Connection, RowMapping, Table, inspect, select
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from patchcore.adapters.ledger.engines import WRITING, database_of
+from patchcore.adapters.ledger.links import append, checkpoint_if_due
+from patchcore.errors import Fault, PatchcoreError, Refused
+from patchcore.signatures import Signer
+
+Record = TypeVar("Record")
+
+REVISION = "0001"
+"""Of the tables, as `migrations` numbers them."""
+
+
+class Database:
+    """A database with the ledger's tables, which are made where there are none.
+
+    Args:
+        url: An SQLAlchemy URL.
+        wait: Seconds to wait while another process writes.
+        signer: Signs checkpoints.
+
+    Raises:
+        Refused: the URL is not one, is of another database, or the tables are another version's.
+        Fault: the database cannot be opened.
+    """
+
+    def __init__(self, url: str, wait: float, signer: Signer | None = None) -> None:
+        parsed, self.kind = database_of(url)
+        self._name, self.signer = parsed.render_as_string(hide_password=True), signer
+        with self._our_errors():
+            self._engine = self.kind.open(parsed, wait)
+        with self.reading() as connection:
+            present = revision_of(connection)
+        if present is None:
+            self.migrate()
+        elif present != REVISION:
+            raise Refused(
+                f"ledger {self._name}",
+                got=f"revision {present}",
+                expected=f"revision {REVISION}",
+                remedy="if it is older, run: patchcore migrate; else use the version of the library that wrote it",
+            )
+
+    @classmethod
+    def upgraded(cls, url: str, wait: float) -> "Database":
+        """Return a database whose tables were brought to this version's revision first.
+
+        Raises:
+            Refused: the URL is not one, is of another database, or the tables are a later version's.
+            Fault: the database cannot be written.
+        """
+        database = cls.__new__(cls)
+        parsed, database.kind = database_of(url)
+        database._name, database.signer = parsed.render_as_string(hide_password=True), None
+        with database._our_errors():
+            database._engine = database.kind.open(parsed, wait)
+        database.migrate()
+        return database
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Yield a connection that sees one state of the ledger.
+
+        Raises:
+            Fault: the database does not answer.
+        """
+        with self._our_errors(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Yield the one connection that may write; when the block ends, all that it adds is on the disk, or nothing.
+
+        Raises:
+            Refused: a record breaks a rule of the tables.
+            Fault: the database cannot be written.
+        """
+        with self._exclusive() as connection:
+            yield connection
+            checkpoint_if_due(connection, self.signer)
+
+    def check(self) -> None:
+        """Find out, before any work, whether records can be written.
+
+        Raises:
+            Fault: they cannot.
+        """
+        with self._exclusive() as connection:
+            self.kind.try_to_write(connection)
+
+    def migrate(self) -> None:
+        """Bring the tables to this version's revision; make them where there are none.
+
+        Raises:
+            Refused: they are a later version's.
+            Fault: the database cannot be written.
+        """
+        with self._exclusive() as connection:
+            if revision_of(connection) == REVISION:  # another process may have been first
+                return
+            from patchcore.adapters.ledger.migrations import upgrade
+
+            upgrade(connection)
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[Connection]:
+        with self._our_errors(), self._engine.connect() as connection:
+            connection.execution_options(**{WRITING: True})
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def _our_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except IntegrityError as error:
+            raise Refused(
+                f"ledger {self._name} does not take the record",
+                got=str(error.orig).partition("\n")[0],
+                expected="a record that keeps the rules of its table",
+                remedy="nothing was written: record first what this record names",
+            ) from error
+        except UnicodeEncodeError as error:
+            raise Refused(
+                f"ledger {self._name} does not take the record",
+                got=ascii(error.object),
+                expected="text that is UTF-8",
+                remedy="rename the file",
+            ) from error
+        except (DBAPIError, sqlite3.Error, OSError) as error:
+            raise self._cannot_be_used(error) from error
+
+    def _cannot_be_used(self, error: Exception) -> PatchcoreError:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        return Fault(
+            f"ledger {self._name} cannot be used",
+            got=" ".join(str(cause).split()),
+            expected="a database that can be read and written",
+            remedy="check the path or server, the rights there, the space on the disk, or set PATCHCORE_LEDGER_URL",
+        )
+
+
+class Book:
+    """One kind of records in the ledger's database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+
+def revision_of(connection: Connection) -> str | None:
+    """Return the revision of the ledger's tables in a database; None where there are none."""
+    present = inspect(connection)
+    if present.has_table("alembic_version"):
+        return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
+    return "0000, format 1" if present.has_table("batches") else None
+
+
+def add_record(connection: Connection, kind: str, values: Mapping[str, Any]) -> int:
+    """Add one record to the table of its kind, and return its sequence."""
+    (sequence,) = append(connection, kind, [values])
+    return sequence
+
+
+def as_record(kind: type[Record], row: RowMapping) -> Record:
+    """Return a row as a record: columns and fields have the same names."""
+    return kind(**{field.name: row[field.name] for field in fields(kind)})  # type: ignore[arg-type]  # all are dataclasses
+
+
+def all_records(
+    connection: Connection,
+    kind: type[Record],
+    table: Table,
+    *conditions: ColumnElement[bool],
+    order: Column[Any] | None = None,
+) -> list[Record]:
+    """Return the records of a table that meet the conditions, in the order in which they were written."""
+    query = select(table).where(*conditions).order_by(table.c.sequence if order is None else order)
+    return [as_record(kind, row) for row in connection.execute(query).mappings()]
+
+
+def first_record(connection: Connection, kind: type[Record], table: Table, **values: object) -> Record | None:
+    """Return the one record whose columns have these values."""
+    found = all_records(connection, kind, table, *(table.c[name] == value for name, value in values.items()))
+    return found[0] if found else None

@@ -1,0 +1,195 @@
+"""What of the ledger goes out: all records, or a batch with what it rests on; and images that move to an archive."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, Double, Integer, TypeDecorator, and_, or_, select, type_coerce
+
+from patchcore.adapters.ledger.database import Book, add_record, all_records
+from patchcore.adapters.ledger.links import content_columns
+from patchcore.adapters.ledger.records import Archive, now
+from patchcore.adapters.ledger.tables import (
+    KINDS,
+    archives,
+    banks,
+    batches,
+    chain,
+    datasets,
+    decisions,
+    images,
+    members,
+    overrides,
+)
+from patchcore.errors import Refused
+from patchcore.exported_tables import Columns, ColumnType
+from patchcore.exports import CHAIN, LINK_COLUMNS, Table
+
+_AT_ONCE = 5000  # rows that are fetched together: bounds memory
+_Conditions = Mapping[str, ColumnElement[bool] | None]
+
+
+class Exports(Book):
+    """Records on their way out of the ledger."""
+
+    @contextmanager
+    def tables(self, batch: str | None = None) -> Iterator[dict[str, Table]]:
+        """Yield the tables of an export while the ledger stands still for the caller: of everything, or of a batch.
+
+        Those of a batch are all its scorings with images and overrides, their banks with the decisions about them, the
+        data-set versions that these were built from, and their images.
+
+        Raises:
+            Refused: There is no such batch.
+        """
+        with self._database.reading() as connection:
+            conditions: _Conditions = dict.fromkeys(KINDS) if batch is None else _of_batch(connection, batch)
+            tables = {kind: _table(connection, kind, condition) for kind, condition in conditions.items()}
+            yield {CHAIN: _links(connection, None if batch is None else conditions), **tables}
+
+    def hashes(self, size: int) -> list[bytes]:
+        """Return the hashes of the first records, 32 bytes each: the leaves of the tree that a checkpoint names."""
+        with self._database.reading() as connection:
+            query = select(chain.c.hash).where(chain.c.sequence <= size).order_by(chain.c.sequence)
+            return [bytes(value) for value in connection.scalars(query)]
+
+    @contextmanager
+    def images_before(self, time: str) -> Iterator[tuple[int, int, Table] | None]:
+        """Yield the images of all batches up to the first that was scored at that time or later.
+
+        Args:
+            time: UTC, as the ledger writes it.
+
+        Yields:
+            The first and the last sequence, and the images; None where there are none.
+        """
+        with self._database.reading() as connection:
+            later = select(batches.c.sequence).where(batches.c.at >= time).order_by(batches.c.sequence).limit(1)
+            end = connection.scalar(later)
+            wanted = select(images.c.sequence).order_by(images.c.sequence)
+            before = wanted if end is None else wanted.where(images.c.sequence < end)
+            first, last = (connection.scalar(query.limit(1)) for query in (before, _backwards(before)))
+            if first is None or last is None:
+                yield None
+            else:
+                yield first, last, _table(connection, "images", images.c.sequence.between(first, last))
+
+    def archive(self, first: int, last: int, *, count: int, name: str, sha256: str, who: str) -> Archive:
+        """Record that images lie in an archive, and remove them from the ledger; their links in the chain stay.
+
+        Args:
+            first: The sequence of the first.
+            last: The sequence of the last.
+            count: How many there are.
+            name: Of the file that holds them.
+            sha256: Of that file.
+            who: Who does it.
+
+        Raises:
+            Refused: There are not as many as the file holds.
+            Fault: This account may not lift the guards of the table: only its owner may.
+        """
+        values: dict[str, Any] = {
+            "first": first,
+            "last": last,
+            "images": count,
+            "name": name,
+            "sha256": sha256,
+            "who": who,
+            "at": now(),
+        }
+        with self._database.writing() as connection:
+            sequence = add_record(connection, "archives", values)
+            with self._database.kind.without_guards(connection, images.name):
+                gone = connection.execute(images.delete().where(images.c.sequence.between(first, last))).rowcount
+            if gone != count:
+                raise Refused(
+                    f"images {first} to {last} are not archived",
+                    got=f"{gone} in the ledger",
+                    expected=f"{count}, as in the file {name}",
+                    remedy="another archive was made meanwhile: run the command again",
+                )
+        return Archive(sequence=sequence, **values)
+
+    def archives(self) -> list[Archive]:
+        """Return every archive, the first one first."""
+        with self._database.reading() as connection:
+            return all_records(connection, Archive, archives)
+
+
+def columns_of(kind: str) -> Columns:
+    """Return the columns of a kind of records as they are exported: ``sequence``, then the others by their names."""
+    return {"sequence": "int64", **{column.name: _column_type(column) for column in content_columns(KINDS[kind])}}
+
+
+def _column_type(column: Column[Any]) -> ColumnType:
+    kind = column.type.impl if isinstance(column.type, TypeDecorator) else column.type
+    return "int64" if isinstance(kind, Integer) else "float64" if isinstance(kind, Double) else "string"
+
+
+def _table(connection: Connection, kind: str, condition: ColumnElement[bool] | None) -> Table:
+    table, columns = KINDS[kind], columns_of(kind)
+    # As they are stored, not as we read them: the digest is that of the text of JSON, and of numbers.
+    stored = (_as_stored(table.c[name]) for name in columns)
+    query = select(*stored).order_by(table.c.sequence)
+    return Table(columns, _rows(connection, query if condition is None else query.where(condition)))
+
+
+def _as_stored(column: Column[Any]) -> ColumnElement[Any]:
+    return type_coerce(column, column.type.impl_instance) if isinstance(column.type, TypeDecorator) else column
+
+
+def _links(connection: Connection, conditions: _Conditions | None) -> Table:
+    names = [chain.c[name] for name in LINK_COLUMNS]
+    query = select(*names).order_by(chain.c.sequence)
+    if conditions is not None:
+        chosen = [
+            chain.c.sequence.in_(select(KINDS[kind].c.sequence).where(condition))
+            for kind, condition in conditions.items()
+            if condition is not None
+        ]
+        query = query.where(or_(*chosen))
+    return Table(LINK_COLUMNS, (_in_hex(row) for row in _rows(connection, query)))
+
+
+def _in_hex(row: Any) -> tuple[Any, ...]:
+    return tuple(bytes(value).hex() if isinstance(value, bytes | memoryview) else value for value in row)
+
+
+def _rows(connection: Connection, query: Any) -> Iterator[Any]:
+    options = {"stream_results": True, "yield_per": _AT_ONCE}
+    yield from connection.execute(query, execution_options=options)
+
+
+def _backwards(query: Any) -> Any:
+    return query.order_by(None).order_by(images.c.sequence.desc()).limit(1)
+
+
+def _of_batch(connection: Connection, batch: str) -> _Conditions:
+    """Return which records of each kind a batch rests on."""
+    scorings = connection.execute(select(batches).where(batches.c.batch == batch)).mappings().all()
+    if not scorings:
+        raise Refused(
+            f"no batch {batch!r} in the ledger", got=repr(batch), expected="a batch that was scored", remedy="check it"
+        )
+    sequences = [row["sequence"] for row in scorings]
+    by_bank = {(row["category"], row["bank_version"]) for row in scorings}
+    newest: dict[str, int] = {}
+    for row in scorings:
+        newest[row["category"]] = max(newest.get(row["category"], 0), row["dataset_version"])
+    versions = or_(
+        *(and_(datasets.c.category == category, datasets.c.number <= number) for category, number in newest.items())
+    )
+    found: dict[str, ColumnElement[bool] | None] = {
+        "batches": batches.c.sequence.in_(sequences),
+        "images": images.c.scored_batch.in_(sequences),
+        "overrides": overrides.c.scored_batch.in_(sequences),
+        "banks": or_(*(and_(banks.c.category == name, banks.c.version == number) for name, number in by_bank)),
+        "decisions": or_(
+            *(and_(decisions.c.category == name, decisions.c.to_version == number) for name, number in by_bank)
+        ),
+        "datasets": versions,
+        "members": members.c.dataset.in_(select(datasets.c.sequence).where(versions)),
+        "archives": archives.c.first >= 0,
+    }
+    return found

@@ -1,0 +1,19 @@
+"""What Alembic runs: the migrations, on the connection that it is given, or at PATCHCORE_LEDGER_URL.
+
+`alembic -x` is not needed: `patchcore migrate` does the same. By hand: `alembic --config alembic.ini upgrade head`.
+"""
+
+from alembic import context
+
+from patchcore.adapters.ledger.tables import metadata
+
+
+def run() -> None:
+    """Run the migrations."""
+    context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+if __name__ == "env_py":  # so Alembic calls this file when it loads it
+    run()

@@ -1,0 +1,87 @@
+"""What was in production when, and how it came to be."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from patchcore.adapters.ledger.records import Decision, Event, utc_text
+from patchcore.errors import Refused, UsageError
+from patchcore.lifecycle.services import Services
+
+RECONCILE = "reconcile"
+"""The action of events that tell of an alias that was put right."""
+
+
+def at(services: Services, category: str, time: str) -> dict[str, Any]:
+    """Return what was in production at a time, since when, until when, by whose decision; times without zone are UTC.
+
+    Raises:
+        UsageError: The time cannot be read.
+        Refused: Nothing was in production then.
+    """
+    moment = _moment(time)
+    found = services.ledger.production_at(category, moment)
+    if found is None:
+        raise Refused(
+            f"{category} had no bank in production at {utc_text(moment)}",
+            got="no promotion before that time",
+            expected="a time after the first promotion",
+            remedy=f"look at them with: patchcore audit history {category}",
+        )
+    decision = next(entry for entry in services.ledger.history(category) if entry.sequence == found.decision)
+    return {
+        "category": category,
+        "at": utc_text(moment),
+        "bank_version": found.version,
+        "bank_sha256": found.bank_sha256,
+        "since": found.since,
+        "until": found.until,
+        "from_version": decision.from_version,
+        "who": decision.who,
+        "reason": decision.reason,
+        "decision": asdict(decision),
+    }
+
+
+def history(services: Services, category: str) -> dict[str, Any]:
+    """Return every decision about a category and every time that its alias was put right, the first one first.
+
+    Of a decision, ``passed`` is what the gate said (None where it was not asked) and ``approved_by`` the sequence of
+    the promotion that approved a proposal.
+
+    Raises:
+        Refused: The ledger knows no such category.
+    """
+    decisions, events = services.ledger.history(category), services.ledger.events(category, RECONCILE)
+    if not decisions and services.ledger.latest_dataset(category) is None:
+        raise Refused(
+            f"the ledger knows no category {category}",
+            got=repr(category),
+            expected="one that was added with patchcore add",
+            remedy="check the name",
+        )
+    production = services.ledger.production(category)
+    approvals = {entry.proposal: entry.sequence for entry in decisions if entry.proposal is not None}
+    entries = [_decided(entry, approvals.get(entry.sequence)) for entry in decisions] + [_happened(e) for e in events]
+    return {
+        "category": category,
+        "production": production.version if production else None,
+        "history": sorted(entries, key=lambda entry: entry["sequence"]),
+    }
+
+
+def _decided(entry: Decision, approved_by: int | None) -> dict[str, Any]:
+    return {**asdict(entry), "kind": "decision", "passed": entry.verdict.get("passed"), "approved_by": approved_by}
+
+
+def _happened(entry: Event) -> dict[str, Any]:
+    return {**asdict(entry), "kind": "event"}
+
+
+def _moment(time: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(time)
+    except ValueError as error:
+        expected = "a time such as 2026-11-22T02:13 or 2026-11-22T02:13:00+01:00"
+        raise UsageError(f"{time!r} is no time", got=repr(time), expected=expected, remedy="write it so") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

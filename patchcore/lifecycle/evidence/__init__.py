@@ -1,0 +1,1 @@
+"""What makes the ledger's answers hold: verification, anchors, exports, archives."""

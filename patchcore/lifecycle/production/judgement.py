@@ -1,0 +1,90 @@
+"""Judging a bank version by the gate, beside the one in production, on the present evaluation set."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from patchcore import gates
+from patchcore.adapters.ledger.records import Production
+from patchcore.adapters.registry import BankVersion
+from patchcore.errors import Refused
+from patchcore.feature_store import FeatureStore
+from patchcore.gates import Verdict
+from patchcore.lifecycle.bank_cache import fetch_bank
+from patchcore.lifecycle.services import Services
+from patchcore.manifest import Manifest, scan
+from patchcore.params import GateParams
+from patchcore.steps.evaluate import measure, metrics_of, report
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict, what it was reached from, and what was in production then: it holds for as long as that is."""
+
+    verdict: Verdict
+    production: Production | None
+    record: Mapping[str, Any]
+
+    def agrees_with(self, record: Mapping[str, Any]) -> bool:
+        """Say whether an earlier verdict, as it was recorded, was the same: set, rules and every reason."""
+        return all(self.record[name] == record.get(name) for name in ("evaluation_sha256", "rules", "reasons"))
+
+
+def judge(services: Services, category: str, candidate: BankVersion) -> Judgement:
+    """Judge a bank version by the gate, beside the one in production, on the present evaluation set.
+
+    A bank that was measured on another evaluation set is measured again first, for figures of different sets cannot
+    be compared.
+
+    Raises:
+        Refused: the candidate is damaged, or the evaluation set has one class only.
+    """
+    manifest = scan(services.workspace, category)
+    production = services.ledger.production(category)
+    evaluation = _evaluation(services, candidate, manifest)
+    incumbent = None
+    if production and production.version != candidate.version:
+        incumbent = _incumbent(services, production, manifest)
+    wanted = rules(services.params.gate)
+    verdict = gates.judge(evaluation, wanted, incumbent)
+    return Judgement(verdict, production, gates.as_json(wanted, evaluation, incumbent, verdict))
+
+
+def rules(params: GateParams) -> gates.Rules:
+    """Return params.yaml's rules as the gate takes them."""
+    return gates.Rules(**params.model_dump(exclude={"second_person"}))
+
+
+def require_usable(services: Services, version: BankVersion) -> None:
+    """Fetch a bank, its digests checked, and load its backbone: what cannot score does not go to production.
+
+    Raises:
+        Refused: it cannot.
+    """
+    fetch_bank(services, version.category, version.version, version.bank_sha256).prepare()
+
+
+def _incumbent(services: Services, production: Production, manifest: Manifest) -> gates.Incumbent:
+    """Measure the bank in production; that it is lost is a reason to look at, not an error that bars its successor."""
+    try:
+        bank = services.registry.version(production.category, production.version)
+        return gates.Incumbent(production.version, _evaluation(services, bank, manifest))
+    except Refused as error:
+        return gates.Incumbent(production.version, str(error))
+
+
+def _evaluation(services: Services, version: BankVersion, manifest: Manifest) -> gates.Evaluation:
+    metrics = dict(version.metrics)
+    if version.evaluation_sha256 != manifest.evaluation_sha256:
+        bank = fetch_bank(services, manifest.category, version.version, version.bank_sha256)
+        store = FeatureStore(services.workspace.feature_store, bank.extractor, services.params.extract.store)
+        evaluation = measure(bank, store, manifest, services.workspace, services.params)
+        metrics |= metrics_of(report(evaluation, manifest, bank))
+    defects = sum(entry.defective for entry in manifest.evaluation)
+    return gates.Evaluation(
+        metrics,
+        normals=len(manifest.evaluation) - defects,
+        defects=defects,
+        masks=manifest.has_masks,
+        evaluation_sha256=manifest.evaluation_sha256,
+    )

@@ -1,0 +1,1 @@
+"""Batches: received, scored, recorded, shown; decided otherwise, scored again, explained."""
