@@ -12,8 +12,8 @@ from patchcore.chain_walk import Anchor, Walk
 from patchcore.errors import Refused
 from patchcore.exported_tables import FileFormat
 from patchcore.exports import verify_export, write_export
-from patchcore.lifecycle.evidence.anchoring import anchors
 from patchcore.lifecycle.evidence import archives
+from patchcore.lifecycle.evidence.anchoring import anchors
 from patchcore.lifecycle.services import Services
 from patchcore.merkle import paths
 from patchcore.progress import progress
