@@ -1,7 +1,6 @@
 """`patchcore audit verify, export, archive, anchor`: what makes the ledger's answers hold."""
 
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 from flows.commands.options import Json, Place, place_of
 from flows.display import evidence as display
 from flows.outcome import Outcome, finish
-from patchcore.errors import Fault, Refused, UsageError
+from patchcore.errors import Fault, Refused
 
 
 def verify(
@@ -62,11 +61,12 @@ def archive(
     """Move the images of old batches out of the ledger, into files that its chain goes on to vouch for."""
 
     def work() -> Outcome:
+        from patchcore.adapters.ledger.records import time_of
         from patchcore.lifecycle.evidence.archives import archive as move
         from patchcore.lifecycle.services import open_services
 
         services = open_services(place_of(workspace).root)
-        moved = move(services, _time(before))
+        moved = move(services, time_of(before))
         return Outcome({"archived": None if moved is None else asdict(moved)})
 
     return finish(work, as_json=json, show=display.archived)
@@ -116,14 +116,3 @@ def _verified_file(folder: Path, anchor_files: list[Path]) -> dict[str, Any]:
 
     known = [anchor for file in anchor_files for anchor in anchors_in(file)]
     return asdict(evidence.verify_file(folder, known, trusted_keys_from_environment()))
-
-
-def _time(text: str) -> datetime:
-    from datetime import UTC
-
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        expected = "a time such as 2026-01-01 or 2026-01-01T06:00:00+01:00"
-        raise UsageError(f"{text!r} is no time", got=repr(text), expected=expected, remedy="write it so") from error
-    return time if time.tzinfo else time.replace(tzinfo=UTC)

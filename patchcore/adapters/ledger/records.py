@@ -315,6 +315,20 @@ def utc_text(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def time_of(text: str) -> datetime:
+    """Return the time that a person wrote; one without a zone is UTC.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        expected = "a time such as 2026-11-22T02:13 or 2026-11-22T02:13:00+01:00"
+        raise UsageError(f"{text!r} is no time", got=repr(text), expected=expected, remedy="write it so") from error
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
 def now() -> str:
     """Return the present time as the ledger writes it."""
     return utc_text(datetime.now(UTC))

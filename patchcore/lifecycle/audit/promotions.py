@@ -1,11 +1,10 @@
 """What was in production when, and how it came to be."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
-from patchcore.adapters.ledger.records import Decision, Event, utc_text
-from patchcore.errors import Refused, UsageError
+from patchcore.adapters.ledger.records import Decision, Event, time_of, utc_text
+from patchcore.errors import Refused
 from patchcore.lifecycle.services import Services
 
 RECONCILE = "reconcile"
@@ -19,7 +18,7 @@ def at(services: Services, category: str, time: str) -> dict[str, Any]:
         UsageError: The time cannot be read.
         Refused: Nothing was in production then.
     """
-    moment = _moment(time)
+    moment = time_of(time)
     found = services.ledger.production_at(category, moment)
     if found is None:
         raise Refused(
@@ -76,12 +75,3 @@ def _decided(entry: Decision, approved_by: int | None) -> dict[str, Any]:
 
 def _happened(entry: Event) -> dict[str, Any]:
     return {**asdict(entry), "kind": "event"}
-
-
-def _moment(time: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(time)
-    except ValueError as error:
-        expected = "a time such as 2026-11-22T02:13 or 2026-11-22T02:13:00+01:00"
-        raise UsageError(f"{time!r} is no time", got=repr(time), expected=expected, remedy="write it so") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
