@@ -1,12 +1,11 @@
 """The ledger's state, written down outside of it after what changed it."""
 
-import sys
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from patchcore.lifecycle.evidence.anchoring import anchor
+from patchcore.lifecycle.evidence.anchoring import anchor_and_tell
 from patchcore.lifecycle.services import open_services
 
 
@@ -18,12 +17,4 @@ def anchor_ledger(workspace: str, *, git: bool = True) -> dict[str, Any]:
         workspace: the workspace's folder.
         git: also as a tag. Not for every batch: there would be thousands.
     """
-    done = anchor(open_services(workspace), git=git)
-    for failure in done.failures:
-        sys.stderr.write(f"not anchored: {failure}\n")
-    return {
-        "size": done.checkpoint.size,
-        "head": done.checkpoint.head,
-        "places": list(done.places),
-        "failures": list(done.failures),
-    }
+    return anchor_and_tell(open_services(workspace), git=git)

@@ -175,11 +175,13 @@ def override(
     """Record that a person decides otherwise about an image; what the bank said stays recorded too."""
 
     def work() -> Outcome:
+        from patchcore.lifecycle.evidence.anchoring import anchor_and_tell
         from patchcore.lifecycle.scoring.overrides import override as decide
         from patchcore.lifecycle.services import open_services
 
         services = open_services(place_of(workspace).root)
-        return Outcome(decide(services, batch, image, anomalous=anomalous, reason=reason))
+        decided = decide(services, batch, image, anomalous=anomalous, reason=reason)
+        return Outcome({**decided, "anchored": anchor_and_tell(services, git=False)})
 
     return finish(work, as_json=json, show=display_scoring.overridden)
 

@@ -6,6 +6,7 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.anchor import anchor_ledger
 from flows.artifacts import leave_table
 from flows.retries import unless_refused
 from flows.tell import tell
@@ -38,7 +39,7 @@ def ingest(workspace: str, category: str, folder: str | None = None, settle: flo
         push(workspace)
         dataset, event = number(workspace, category, result["waiting"])
     tell(event)
-    return {"category": category, **result, **dataset}
+    return {"category": category, **result, **dataset, "anchored": anchor_ledger(workspace)}
 
 
 @task(task_run_name="check and take images of {category}", cache_policy=NO_CACHE)

@@ -32,9 +32,21 @@ class Records(Protocol):
         """Return the values of each checkpoint by its sequence."""
         ...
 
-    def archived(self) -> Sequence[tuple[str, int, int]]:
-        """Return which records were taken out for good reason: their kind, and their first and last sequence."""
+    def archived(self) -> Sequence["Archived"]:
+        """Return which records were moved elsewhere."""
         ...
+
+
+@dataclass(frozen=True)
+class Archived:
+    """Records that were moved into an archive, as its own record says: so many of a kind, from a first to a last."""
+
+    sequence: int
+    name: str
+    kind: str
+    first: int
+    last: int
+    count: int
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,8 @@ class Walk:
         root: the Merkle root over all hashes, 64 hexadecimal digits.
         first_bad: the lowest sequence that something is wrong with.
         problems: what is wrong, in words, the first one first; at most a hundred.
+        notes: what could not be checked, or should be known besides, in words.
+        checked: records of which content and link were compared.
     """
 
     size: int = 0
@@ -63,6 +77,8 @@ class Walk:
     root: str = ""
     first_bad: int | None = None
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    checked: int = 0
 
     def note(self, sequence: int, text: str) -> None:
         """Write down that something is wrong with a record."""
@@ -71,14 +87,21 @@ class Walk:
             self.problems.append(f"record {sequence}: {text}")
 
 
-def walk(records: Records, anchors: Iterable[Anchor] = (), trusted: Collection[str] = ()) -> Walk:
+def walk(
+    records: Records,
+    anchors: Iterable[Anchor] = (),
+    trusted: Collection[str] = (),
+    *,
+    without_archives: bool = False,
+) -> Walk:
     """Verify every link, every content, every checkpoint, and that the chain is the one that anchors name.
 
     Args:
         records: Where they are.
         anchors: What was written down of the chain elsewhere.
-        trusted: Public keys, 64 hexadecimal digits each: every checkpoint must be signed by one of them. None: a
-            signature must be that of the key that the checkpoint names.
+        trusted: Public keys, 64 hexadecimal digits each: every checkpoint must be signed by one of them, and there must
+            be one. None: a signature must be that of the key that the checkpoint names.
+        without_archives: Contents that lie in an archive may be missing; else that is a problem.
     """
     anchors = list(anchors)
     found, frontier, bodies = Walk(), Frontier(), _Bodies(records)
@@ -90,7 +113,7 @@ def walk(records: Records, anchors: Iterable[Anchor] = (), trusted: Collection[s
             found.note(min(expected, sequence), missing if sequence > expected else "is out of order, or there twice")
         elif previous != last:
             found.note(sequence, "does not hold the hash of the record before it")
-        if link_hash(previous, sequence, kind, content) != value:
+        if not is_link(previous, sequence, kind, content, value):
             found.note(sequence, "its link in the chain was altered")
         bodies.check(found, sequence, kind, content)
         if kind == CHECKPOINTS and sequence in checkpoints:
@@ -100,7 +123,9 @@ def walk(records: Records, anchors: Iterable[Anchor] = (), trusted: Collection[s
             anchored[sequence] = value
         frontier.add(value)
         last, expected = value, sequence + 1
-    bodies.finish(found)
+    bodies.finish(found, without_archives=without_archives)
+    _check_last_checkpoint(found, checkpoints, frontier.size, trusted)
+    found.checked = frontier.size - bodies.unseen
     found.size, found.head, found.root = frontier.size, last.hex(), frontier.root().hex()
     _check_anchors(found, anchors, anchored, expected - 1)
     return found
@@ -112,7 +137,8 @@ class _Bodies:
     def __init__(self, records: Records) -> None:
         self._streams = {kind: records.contents(kind) for kind in records.kinds}
         self._next = {kind: next(stream, None) for kind, stream in self._streams.items()}
-        self._archived = records.archived()
+        self._archived = {archived: [0, 0, 0] for archived in records.archived()}
+        self.unseen = 0
 
     def check(self, found: Walk, sequence: int, kind: str, content: bytes) -> None:
         """Compare the content that a link names with the one that is there."""
@@ -127,17 +153,55 @@ class _Bodies:
             if body[1] != content:
                 found.note(sequence, f"its content in {kind} was altered")
             body = next(self._streams[kind], None)
-        elif not any(kind == name and first <= sequence <= last for name, first, last in self._archived):
+            self._count(kind, sequence)
+        elif not self._count(kind, sequence, missing=True):
             found.note(sequence, f"is missing from {kind}")
         self._next[kind] = body
 
-    def finish(self, found: Walk) -> None:
-        """Tell of contents after the last link."""
+    def _count(self, kind: str, sequence: int, *, missing: bool = False) -> bool:
+        """Count a record for the archive that it belongs to, and return whether there is one."""
+        for archived, counts in self._archived.items():
+            if archived.kind == kind and archived.first <= sequence <= archived.last:
+                counts[0] += 1
+                if missing:
+                    counts[1] += 1
+                    counts[2] = counts[2] or sequence
+                    self.unseen += 1
+                return True
+        return False
+
+    def finish(self, found: Walk, *, without_archives: bool) -> None:
+        """Tell of contents after the last link, and of archives."""
+        for archived, (links, missing, first) in self._archived.items():
+            if links != archived.count:
+                words = f"archive {archived.name} is said to hold {archived.count} records, the chain has {links} there"
+                found.note(archived.sequence, words)
+            if missing:
+                words = f"{missing} records lie in archive {archived.name}, which is not here: they were not checked"
+                found.notes.append(words) if without_archives else found.note(first, words)
         for kind, stream in self._streams.items():
             body = self._next[kind]
             while body is not None:
                 found.note(body[0], f"stands in {kind}, and the chain knows nothing of it")
                 body = next(stream, None)
+
+
+def is_link(previous: bytes, sequence: int, kind: str, content: bytes, value: bytes) -> bool:
+    """Return whether a hash is that of a link; of values that no link can have, it is not."""
+    try:
+        return link_hash(previous, sequence, kind, content) == value
+    except (OverflowError, TypeError, UnicodeEncodeError):
+        return False
+
+
+def _check_last_checkpoint(
+    found: Walk, checkpoints: Mapping[int, Mapping[str, Any]], size: int, trusted: Collection[str]
+) -> None:
+    last = max(checkpoints, default=0)
+    if trusted and not last:
+        found.note(1, "no checkpoint names it, and so no trusted key vouches for anything")
+    elif trusted and last < size:
+        found.notes.append(f"{size - last} records came after the last checkpoint: no key vouches for them yet")
 
 
 def _checkpoint_problems(

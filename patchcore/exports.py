@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from patchcore import chain as links
-from patchcore.chain_walk import Anchor, Records, Walk, walk
+from patchcore.chain_walk import Anchor, Archived, Records, Walk, is_link, walk
 from patchcore.errors import Refused
+from patchcore.exported_parts import missing_records, unlisted_data_sets
 from patchcore.exported_tables import Columns, FileFormat, read_table, write_table
 from patchcore.files import new_folder, read_json, sha256_of, write_json
 from patchcore.merkle import root_from
@@ -65,23 +66,33 @@ def write_export(
     return whole
 
 
-def verify_export(folder: Path, anchors: Iterable[Anchor] = (), trusted: Collection[str] = ()) -> Walk:
+def verify_export(
+    folder: Path, anchors: Iterable[Anchor] = (), trusted: Collection[str] = (), *, without_archives: bool = False
+) -> Walk:
     """Verify an export.
 
     Args:
         folder: As `write_export` wrote it.
         anchors: What was written down of the ledger elsewhere.
         trusted: Public keys that checkpoints must be signed by; none: any key will do, and none at all.
+        without_archives: Contents that lie in an archive may be missing; else that is a problem.
 
     Raises:
         Refused: It is no export, or a file of it cannot be read.
     """
-    export = Export(folder)
+    export, known = Export(folder), list(anchors)
     damaged = list(export.damaged_files())
     try:
-        found = walk(export, anchors, trusted) if export.complete else _verify_part(export, anchors, trusted)
-    except (Refused, ValueError, KeyError) as error:  # of a file that somebody put there instead
+        if export.complete:
+            own = Anchor(PROOF, int(export.proof["checkpoint"]["size"]), str(export.proof["checkpoint"]["head"]))
+            found = walk(export, [*known, own], trusted, without_archives=without_archives)
+            _check_signature(found, export.proof["checkpoint"], trusted)
+        else:
+            found = verify_part(export, known, trusted, without_archives=without_archives)
+    except (Refused, ValueError, KeyError, TypeError, OverflowError) as error:  # of a file that somebody put there
         return Walk(problems=[*damaged, f"the records cannot be read: {error}"])
+    if not known:
+        found.notes.append("no anchor was given: who made this export may have made all of it up")
     found.problems[:0] = damaged
     return found
 
@@ -139,7 +150,10 @@ class Export(Records):
         names = sorted(name for name in columns if name != "sequence")
         in_order: Columns = {"sequence": "int64", **{name: columns[name] for name in names}}
         for sequence, *values in read_table(self._file_of[kind], in_order):
-            yield sequence, links.digest_of_sorted(names, values)
+            try:
+                yield sequence, links.digest_of_sorted(names, values)
+            except ValueError:  # an infinite number: nothing that was ever written
+                yield sequence, b""
 
     def rows(self, kind: str) -> Iterator[dict[str, Any]]:
         """Yield the records of a kind by the names of their columns."""
@@ -151,29 +165,52 @@ class Export(Records):
         """Return the values of each checkpoint by its sequence."""
         return {row["sequence"]: row for row in self.rows("checkpoints")}
 
-    def archived(self) -> Sequence[tuple[str, int, int]]:
-        """Return which images lie in archives."""
-        return [("images", row["first"], row["last"]) for row in self.rows("archives")]
+    def archived(self) -> Sequence[Archived]:
+        """Return which images were moved into archives."""
+        rows = self.rows("archives")
+        return [
+            Archived(row["sequence"], row["name"], "images", row["first"], row["last"], row["images"]) for row in rows
+        ]
 
 
-def _verify_part(export: Export, anchors: Iterable[Anchor], trusted: Collection[str]) -> Walk:
-    """Verify that each record of a part is what it was, and one of those that the checkpoint names."""
+def verify_part(export: Export, anchors: Sequence[Anchor], trusted: Collection[str], *, without_archives: bool) -> Walk:
+    """Verify that each record of a part is what it was, and one of those that the checkpoint names.
+
+    What was left out of a part is found as far as the records that are here tell of it; see `patchcore.exported_parts`.
+    """
     checkpoint, paths = export.proof["checkpoint"], export.proof["paths"]
     found = Walk(size=checkpoint["size"], head=checkpoint["head"], root=checkpoint["root"])
-    contents = {kind: dict(export.contents(kind)) for kind in export.kinds}
+    contents = {kind: _contents(found, export, kind) for kind in export.kinds}
     for sequence, kind, content, previous, value in export.links():
-        if links.link_hash(previous, sequence, kind, content) != value:
+        if not is_link(previous, sequence, kind, content, value):
             found.note(sequence, "its link in the chain was altered")
         if contents.get(kind, {}).pop(sequence, None) != content:
             found.note(sequence, f"its content in {kind} was altered, or is missing")
         if not _leads_to(checkpoint, sequence, value, paths.get(str(sequence), [])):
             found.note(sequence, "is none of those that the checkpoint names")
+        found.checked += 1
     for kind, rest in contents.items():
         for sequence in rest:
             found.note(sequence, f"stands in {kind}, and the chain knows nothing of it")
-    _check_counts(found, export)
-    _check_checkpoint(found, checkpoint, anchors, trusted)
+    for sequence, problem in missing_records(export, without_archives=without_archives):
+        found.note(sequence, problem)
+    found.notes += unlisted_data_sets(export)
+    _check_signature(found, checkpoint, trusted)
+    if anchors and not any(anchor.size == checkpoint["size"] for anchor in anchors):
+        found.note(checkpoint["size"], "none of the anchors names the checkpoint that the paths lead to")
+    for anchor in anchors:
+        if anchor.size == checkpoint["size"] and anchor.head != checkpoint["head"]:
+            found.note(anchor.size, f"{anchor.where} names another hash for it than the checkpoint")
     return found
+
+
+def _contents(found: Walk, export: Export, kind: str) -> dict[int, bytes]:
+    contents: dict[int, bytes] = {}
+    for sequence, content in export.contents(kind):
+        if sequence in contents:
+            found.note(sequence, f"is there twice in {kind}")
+        contents[sequence] = content
+    return contents
 
 
 def _leads_to(checkpoint: Mapping[str, Any], sequence: int, value: bytes, path: Sequence[str]) -> bool:
@@ -184,28 +221,10 @@ def _leads_to(checkpoint: Mapping[str, Any], sequence: int, value: bytes, path: 
     return reached.hex() == str(checkpoint["root"])
 
 
-def _check_counts(found: Walk, export: Export) -> None:
-    """Tell of batches that have not as many images as they received: a part that leaves some out is none."""
-    images: dict[int, int] = {}
-    for row in export.rows("images"):
-        images[row["scored_batch"]] = images.get(row["scored_batch"], 0) + 1
-    archived = export.archived()
-    for batch in export.rows("batches"):
-        sequence, received = batch["sequence"], batch["received"]
-        gone = any(first <= sequence + 1 <= last for _, first, last in archived)
-        if images.get(sequence, 0) != received and not (gone and sequence not in images):
-            found.note(sequence, f"received {received} images, of which {images.get(sequence, 0)} are here")
-
-
-def _check_checkpoint(
-    found: Walk, checkpoint: Mapping[str, Any], anchors: Iterable[Anchor], trusted: Collection[str]
-) -> None:
+def _check_signature(found: Walk, checkpoint: Mapping[str, Any], trusted: Collection[str]) -> None:
     size, key, signature = checkpoint["size"], checkpoint["key"], checkpoint["signature"]
     text = checkpoint_text(size=size, head=checkpoint["head"], root=checkpoint["root"], at=checkpoint["at"])
     if key is not None and signature is not None and not is_signed(text, key, signature):
         found.note(size, "the signature of the checkpoint is not that of its key")
     if trusted and (signature is None or key not in trusted):
         found.note(size, "the checkpoint is not signed by a key that is trusted")
-    for anchor in anchors:
-        if anchor.size == size and anchor.head != checkpoint["head"]:
-            found.note(size, f"{anchor.where} names another hash for it than the checkpoint")

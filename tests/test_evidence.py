@@ -143,7 +143,7 @@ def test_an_export_is_verified_without_a_ledger_and_a_forged_one_is_found(
     elsewhere.mkdir()
     verified = json.loads(run("audit", "verify", "--file", folder, "--json", "-w", elsewhere).stdout)
     assert verified["ok"]
-    assert verified["records"] == say("verify", "--no-banks")[1]["records"]
+    assert verified["records"] == verified["checked"] == value["checkpoint"]["size"]
 
     (folder / f"images.{form}").write_bytes((folder / f"images.{form}").read_bytes() + b"\n")
     done = run("audit", "verify", "--file", folder, "--json", "-w", elsewhere)
@@ -186,6 +186,99 @@ def test_a_batch_is_exported_with_all_that_it_rests_on_and_a_path_to_the_checkpo
     assert run("audit", "export", tmp_path / "none", "--batch", "nobody", "-w", lived.root).returncode == 3
 
 
+def test_an_export_holds_archived_images_too(say: Say, run: Run, tmp_path: Path) -> None:
+    say("archive", "--before", "2999-01-01")
+    for name, options in (("whole", ()), ("part", ("--batch", "first"))):
+        code, value = say("export", tmp_path / name, *options)
+        assert (code, value["records"]["images"]) == (0, 8 if options else 16)
+        assert json.loads(run("audit", "verify", "--file", tmp_path / name, "--json", "-w", tmp_path).stdout)["ok"]
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "words"),
+    [
+        ("images", lambda row: None, "of which 0 are here"),
+        ("batches", lambda row: None, "there is no batch"),
+        ("banks", lambda row: None, "which scored it, is missing"),
+        ("members", lambda row: row if row["sequence"] % 2 else None, "of which"),
+        ("decisions", lambda row: [{**row, "reason": "approved by the customer"}, row], "is there twice"),
+    ],
+)
+def test_what_was_left_out_of_a_part_or_put_into_it_is_found(
+    table: str, change: Any, words: str, say: Say, run: Run, tmp_path: Path
+) -> None:
+    folder = tmp_path / "part"
+    say("export", folder, "--batch", "first")
+    gone = _forge(folder, f"{table}.parquet", change)
+    _forge(folder, "chain.parquet", lambda row: None if row["sequence"] in gone else row)
+    done = run("audit", "verify", "--file", folder, "--json", "-w", tmp_path)
+    assert done.returncode == 3
+    assert words in "; ".join(json.loads(done.stdout)["problems"])
+
+
+def test_an_export_that_was_made_up_is_found_by_any_anchor(
+    say: Say, run: Run, lived: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anchors = tmp_path / "anchors.jsonl"
+    monkeypatch.setenv("PATCHCORE_ANCHOR_FILE", str(anchors))
+    say("anchor")
+    monkeypatch.delenv("PATCHCORE_ANCHOR_FILE")
+    services = open_services(lived.root)
+    services.ledger.record_event("cell", "ingest", {}, who="forger")  # another history from here on
+    for name, options in (("part", ("--batch", "first")), ("whole", ())):
+        say("export", tmp_path / name, *options)
+    check = ("audit", "verify", "--anchor", anchors, "--json", "-w", tmp_path, "--file")
+    done = run(*check, tmp_path / "part")
+    assert done.returncode == 3
+    assert "none of the anchors names the checkpoint" in done.stdout
+    assert run(*check, tmp_path / "whole").returncode == 0  # this one begins as the anchor says
+    alone = json.loads(run("audit", "verify", "--file", tmp_path / "part", "--json", "-w", tmp_path).stdout)
+    assert "no anchor was given" in alone["notes"][0]
+
+
+def test_a_whole_export_that_was_cut_off_is_found_without_an_anchor(say: Say, run: Run, tmp_path: Path) -> None:
+    say("export", tmp_path / "whole")
+    end = read_json(tmp_path / "whole" / "proof.json")["checkpoint"]["size"]
+    for file in (tmp_path / "whole").glob("*.parquet"):
+        _forge(tmp_path / "whole", file.name, lambda row: None if row["sequence"] > end - 3 else row)
+    done = run("audit", "verify", "--file", tmp_path / "whole", "--json", "-w", tmp_path)
+    assert done.returncode == 3
+    assert f"all up to {end} are missing: proof.json" in done.stdout
+
+
+def test_an_anchor_is_not_written_over_evidence(
+    say: Say, lived: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "anchors.jsonl"
+    monkeypatch.setenv("PATCHCORE_ANCHOR_FILE", str(file))
+    size = say("anchor")[1]["size"]
+    before = file.read_text()
+    owner = Owner(f"sqlite:///{lived.ledger}")
+    tables = ("checkpoints", "overrides", "images", "events", "decisions", "batches", "chain")
+    owner.run(*(f"DELETE FROM {table} WHERE sequence > {size - 3}" for table in tables))  # noqa: S608
+    code, value = say("anchor")
+    assert code == 1
+    assert len(value["failures"]) == 3
+    assert all("names another ledger" in failure for failure in value["failures"])
+    assert file.read_text() == before
+    assert say("verify", "--no-banks")[0] == 3
+
+
+def test_a_line_that_a_crash_cut_short_does_not_hide_the_next_one(
+    say: Say, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "anchors.jsonl"
+    file.write_text('{"size": 85')
+    monkeypatch.setenv("PATCHCORE_ANCHOR_FILE", str(file))
+    size = say("anchor")[1]["size"]
+    assert [line[:10] for line in file.read_text().splitlines()] == ['{"size": 8', '{"at": "20']
+    code, value = say("verify", "--no-banks")
+    assert code == 0
+    assert value["anchors"] >= 3
+    assert say("anchor")[1]["size"] == size
+    assert len(file.read_text().splitlines()) == 2
+
+
 def test_what_is_no_export_is_refused(run: Run, tmp_path: Path) -> None:
     done = run("audit", "verify", "--file", tmp_path, "-w", tmp_path)
     assert done.returncode == 3
@@ -199,7 +292,7 @@ def test_images_move_to_an_archive_that_the_chain_vouches_for(say: Say, lived: W
     (file,) = lived.archives.rglob("*.parquet")
     assert sha256_of(file) == value["archived"]["sha256"]
     assert Owner(f"sqlite:///{lived.ledger}").rows("SELECT count(*) FROM images") == [(0,)]
-    assert say("archive", "--before", "2999-01-01")[1] == {"archived": None}
+    assert say("archive", "--before", "2999-01-01")[1]["archived"] is None
     assert say("verify", "--no-banks")[1]["problems"] == []
     after = say("batch", "first")[1]
     assert after["images"] == before["images"]
@@ -211,11 +304,15 @@ def test_images_move_to_an_archive_that_the_chain_vouches_for(say: Say, lived: W
     file.write_bytes(content[:-1] + b"x")
     code, value = say("verify", "--no-banks")
     assert code == 3
-    assert "is not the file that was written" in value["problems"][0]
+    assert any("is not the file that was written" in problem for problem in value["problems"])
+    assert "is not the file that was written" in say("batch", "first")[1]["error"]  # no answer from a forged file
     file.rename(tmp_path / "elsewhere")
     code, value = say("verify", "--no-banks")
+    assert code == 3
+    assert "16 records lie in archive" in value["problems"][0]
+    code, value = say("verify", "--no-banks", "--without-archives")
     assert code == 0
-    assert "16 images were not checked" in value["notes"][0]
+    assert "which is not here: they were not checked" in value["notes"][0]
     assert say("batch", "first")[1]["archived"] is True
     with closing(sqlite3.connect(lived.ledger)) as database, pytest.raises(sqlite3.IntegrityError, match="append-only"):
         database.execute("DELETE FROM batches")
@@ -235,16 +332,22 @@ def test_an_archive_that_was_forged_along_with_its_record_is_found(say: Say, liv
     assert any("its content in archives was altered" in problem for problem in value["problems"])
 
 
-def _forge(folder: Path, name: str, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
-    """Change the rows of a table of an export, and the digest in its proof with it."""
+def _forge(folder: Path, name: str, change: Callable[[dict[str, Any]], Any]) -> set[int]:
+    """Change the rows of a table of an export, and the digest in its proof with it; return which ones went.
+
+    For each row ``change`` returns what stands in its place: a row, several, or None.
+    """
     proof = read_json(folder / "proof.json")
     file, columns = folder / name, proof["columns"][Path(name).stem]
     # What was put after the end of the file is left out here.
     file.write_bytes(file.read_bytes().removesuffix(b"\n") if file.suffix == ".parquet" else file.read_bytes())
-    rows = [change(dict(zip(columns, row, strict=True))) for row in read_table(file, columns)]
-    write_table(file, columns, [tuple(row.values()) for row in rows if row is not None])
+    before = [dict(zip(columns, row, strict=True)) for row in read_table(file, columns)]
+    changed = [change(row) for row in before]
+    after = [row for each in changed if each is not None for row in (each if isinstance(each, list) else [each])]
+    write_table(file, columns, [tuple(row.values()) for row in after])
     proof["files"][name] = sha256_of(file)
     (folder / "proof.json").write_text(json.dumps(proof))
+    return {row["sequence"] for row in before} - {row["sequence"] for row in after}
 
 
 def test_what_changes_the_ledger_anchors_it(

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Double, Integer, text
 from patchcore import chain
 from patchcore.adapters.ledger import Ledger
 from patchcore.adapters.ledger.checks import StoredRecords
-from patchcore.adapters.ledger.links import CHECKPOINT_EVERY, content_columns
+from patchcore.adapters.ledger.links import CHECKPOINT_EVERY, append, content_columns
 from patchcore.adapters.ledger.tables import KINDS
 from patchcore.chain_walk import Anchor, Walk, walk
 from patchcore.merkle import Frontier
@@ -25,26 +25,30 @@ from tests.tampering import Owner
 
 MUTATIONS = 1000
 Record = tuple[int, str]  # sequence and kind
+Moved = list[tuple[int, bytes]]  # sequence and content digest of archived images
+Filled = tuple[list[Anchor], Moved]
 Mutation = Callable[[Connection, random.Random, list[Record]], tuple[int, str]]
 
 
 @pytest.fixture
-def filled(ledger: Ledger) -> list[Anchor]:
-    """Fill the ledger with records of every kind, checkpoints between them, and return anchors of three moments."""
+def filled(ledger: Ledger) -> Filled:
+    """Fill the ledger with records of every kind and checkpoints between them, and move the first images away."""
     fill(ledger)
     anchors = []
     for number in range(3):
         add_batch(ledger, f"shift {number}", 2, [scored(f"{number}-{image}.png", 1 + image / 7) for image in range(4)])
         checkpoint = ledger.checkpoint()
         anchors.append(Anchor(f"file, line {number}", checkpoint.size, checkpoint.head))
-    last = ledger.verify()
-    assert last.ok
-    return [*anchors, Anchor("git tag", last.records, last.head)]
+    moved = _archive(ledger)
+    last = ledger.verify(archived=[moved])
+    assert last.ok, last.problems
+    return [*anchors, Anchor("git tag", last.records, last.head)], moved
 
 
 def test_a_thousand_mutations_are_all_detected_and_the_first_bad_record_is_named(
-    ledger_url: str, filled: list[Anchor]
+    ledger_url: str, filled: Filled
 ) -> None:
+    anchors, moved = filled
     owner, generator = Owner(ledger_url), random.Random(4711)  # noqa: S311 - it chooses, it hides nothing
     tried: dict[str, int] = {}
     missed = []
@@ -54,12 +58,12 @@ def test_a_thousand_mutations_are_all_detected_and_the_first_bad_record_is_named
             mutation = MUTATE[number % len(MUTATE)]
             attempt = connection.begin_nested()
             first, words = mutation(connection, generator, records)
-            found = walk(StoredRecords(connection, {}), filled)
+            found = walk(StoredRecords(connection, [moved]), anchors)
             attempt.rollback()
             tried[mutation.__name__] = tried.get(mutation.__name__, 0) + 1
-            if not _is_detected(found, first, mutation, filled):
+            if not _is_detected(found, first, mutation, anchors):
                 missed.append(f"{mutation.__name__}: {words}; got {found.first_bad}, {found.problems[:2]}")
-        assert not walk(StoredRecords(connection, {}), filled).problems  # every mutation was taken back
+        assert not walk(StoredRecords(connection, [moved]), anchors).problems  # every mutation was taken back
     assert missed == []
     assert sum(tried.values()) == MUTATIONS
     assert min(tried.values()) >= MUTATIONS // len(MUTATE)
@@ -75,12 +79,44 @@ def _is_detected(found: Walk, first: int, mutation: Mutation, anchors: list[Anch
     return found.first_bad == agreed + 1 <= first
 
 
-def test_peaks_that_are_no_json_any_more_are_found(ledger_url: str, filled: list[Anchor]) -> None:
+def test_what_nobody_ever_wrote_is_found_and_stops_nothing(ledger_url: str, filled: Filled) -> None:
+    anchors, moved = filled
     owner = Owner(ledger_url)
     with owner.at_work(checks=False) as connection:
-        sequence = next(number for number, kind in _records(connection) if kind == "checkpoints")
-        _set(connection, "checkpoints", sequence, "peaks", "[")
-        assert walk(StoredRecords(connection, {}), filled).first_bad == sequence
+        records = _records(connection)
+        for kind, name, value in (("checkpoints", "peaks", "["), ("images", "score", float("inf"))):
+            attempt = connection.begin_nested()
+            sequence = next(number for number, of_kind in records if of_kind == kind)
+            _set(connection, kind, sequence, name, value)
+            assert walk(StoredRecords(connection, [moved]), anchors).first_bad == sequence
+            attempt.rollback()
+        connection.execute(text("UPDATE chain SET sequence = -5 WHERE sequence = 5"))
+        assert walk(StoredRecords(connection, [moved]), anchors).first_bad == -5
+
+
+def test_an_archive_that_is_not_at_hand_is_a_problem_unless_that_is_allowed(ledger: Ledger, filled: Filled) -> None:
+    anchors, moved = filled
+    assert ledger.verify(anchors, archived=[moved]).ok
+    missing = ledger.verify(anchors)
+    assert (missing.ok, missing.first_bad) == (False, moved[0][0])
+    assert "which is not here" in missing.problems[0]
+    allowed = ledger.verify(anchors, without_archives=True)
+    assert allowed.ok
+    assert "were not checked" in allowed.notes[0]
+
+
+def test_a_forged_archive_does_not_excuse_images_that_were_deleted(ledger: Ledger, ledger_url: str) -> None:
+    fill(ledger)
+    add_batch(ledger, "deleted", 2, [scored(f"{image}.png", 9.0) for image in range(5)])
+    ((first,),) = Owner(ledger_url).rows("SELECT max(sequence) - 4 FROM images")
+    with ledger._database.writing() as connection:
+        record = {"first": first, "last": first + 4, "images": 1, "name": "n", "sha256": "s", "who": "w", "at": "a"}
+        append(connection, "archives", [record])
+    Owner(ledger_url).run(f"DELETE FROM images WHERE sequence >= {first}")  # noqa: S608
+    found = ledger.verify(without_archives=True)
+    assert not found.ok
+    assert "said to hold 1 records, the chain has 5" in found.problems[0]
+    assert ledger.verify().first_bad == first
 
 
 def edit_a_value(connection: Connection, generator: random.Random, records: list[Record]) -> tuple[int, str]:
@@ -150,7 +186,7 @@ def add_what_the_chain_does_not_know(
     connection: Connection, generator: random.Random, records: list[Record]
 ) -> tuple[int, str]:
     sequence, kind = generator.choice([record for record in records if record[1] in COPIED])
-    end = len(records) + generator.randint(1, 5)
+    end = records[-1][0] + generator.randint(1, 5)
     _copy(connection, kind, [column.name for column in KINDS[kind].columns], sequence, end)
     return end, f"a copy of {kind} {sequence} at the end, without a link"
 
@@ -168,7 +204,7 @@ def swap_two_records(connection: Connection, generator: random.Random, records: 
 
 
 def cut_the_tail_off(connection: Connection, generator: random.Random, records: list[Record]) -> tuple[int, str]:
-    sequence = generator.randint(1, len(records))
+    sequence, _ = generator.choice(records)
     for table in ("chain", *KINDS):
         connection.execute(text(f"DELETE FROM {table} WHERE sequence >= {sequence}"))  # noqa: S608
     return sequence, "all from there on deleted"
@@ -176,7 +212,7 @@ def cut_the_tail_off(connection: Connection, generator: random.Random, records: 
 
 def rewrite_the_tail(connection: Connection, generator: random.Random, records: list[Record]) -> tuple[int, str]:
     """Change a value, and make every hash and every checkpoint after it right again."""
-    changeable = [record for record in records if record[1] != "checkpoints"]
+    changeable = [record for record in records if record[1] not in {"checkpoints", "archives"}]
     sequence, kind = generator.choice(changeable)
     column = generator.choice([column for column in content_columns(KINDS[kind]) if not _is_reference(column.name)])
     _set(
@@ -186,20 +222,21 @@ def rewrite_the_tail(connection: Connection, generator: random.Random, records: 
         column.name,
         _another(generator, column.type, _value(connection, kind, sequence, column.name)),
     )
-    links = connection.execute(text("SELECT sequence, kind, hash FROM chain ORDER BY sequence")).all()
-    previous, frontier = chain.GENESIS, Frontier()
-    for number, name, value in links:
+    links = connection.execute(text("SELECT sequence, kind, content, hash FROM chain ORDER BY sequence")).all()
+    previous, frontier, here = chain.GENESIS, Frontier(), {number for number, _ in records}
+    for number, name, before, value in links:
         if number < sequence:
             previous = bytes(value)
         else:
             if name == "checkpoints":
                 _renew(connection, number, previous, frontier)
-            link = chain.link(previous, number, name, _content(connection, name, number))
+            content = _content(connection, name, number) if number in here else bytes(before)
+            link = chain.link(previous, number, name, content)
             for field in ("content", "previous", "hash"):
                 _set(connection, "chain", number, field, getattr(link, field))
             previous = link.hash
         frontier.add(previous)
-    assert not walk(StoredRecords(connection, {})).problems  # only the anchors can tell
+    assert not walk(StoredRecords(connection), without_archives=True).problems  # only the anchors can tell
     return sequence, f"{kind}.{column.name}, and all hashes after it"
 
 
@@ -228,11 +265,24 @@ def _copy(connection: Connection, table: str, names: Sequence[str], sequence: in
     connection.execute(text(query))
 
 
+def _archive(ledger: Ledger) -> Moved:
+    """Move the images of the first batches out of the ledger; what is returned stands for their file."""
+    with ledger._database.reading() as connection:
+        digests = list(StoredRecords(connection).contents("images"))[:5]
+    first, last = digests[0][0], digests[-1][0]
+    ledger.archive(first, last, count=len(digests), name="images", sha256="0" * 64, who="ann")
+    return digests
+
+
 def _records(connection: Connection) -> list[Record]:
     found = [(row[0], row[1]) for row in connection.execute(text("SELECT sequence, kind FROM chain ORDER BY sequence"))]
-    assert {kind for _, kind in found} == set(KINDS) - {"archives"}
+    assert {kind for _, kind in found} == set(KINDS)
     assert len(found) < CHECKPOINT_EVERY
-    return found
+    query = text(
+        "SELECT chain.sequence FROM chain LEFT JOIN images USING (sequence) WHERE kind = 'images' AND path IS NULL"
+    )
+    moved = set(connection.scalars(query))
+    return [record for record in found if record[0] not in moved]
 
 
 def _is_reference(name: str) -> bool:
@@ -245,7 +295,7 @@ def _another(generator: random.Random, kind: Any, old: Any) -> Any:
         return math.nextafter(old, 0.0) if old else 0.5
     if isinstance(getattr(kind, "impl_instance", kind), Integer):
         flag = type(kind).__name__ == "Flag"
-        return (1 - (old or 0)) if flag else (old or 0) + generator.choice([1, 2, 1000])
+        return (1 - (old or 0)) if flag else (old or 0) + generator.choice([100, 1000, 7777])
     return generator.choice([f"{old}x", f"{old} ", str(old)[:-1] or "y", str(old).swapcase() + "z"])
 
 

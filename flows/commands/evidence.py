@@ -14,20 +14,31 @@ from patchcore.errors import Fault, Refused
 
 def verify(
     file: Annotated[Path | None, typer.Option(help="An export; then no ledger is needed.")] = None,
-    anchor: Annotated[list[Path] | None, typer.Option(help="A file or folder with anchors, for an export.")] = None,
+    anchor: Annotated[list[Path] | None, typer.Option(help="A file or folder with anchors.")] = None,
     banks: Annotated[bool, typer.Option(help="Compare every bank in the registry with the ledger's digest.")] = True,
+    without_archives: Annotated[bool, typer.Option("--without-archives", help="Archives may be elsewhere.")] = False,
     json: Json = False,
     workspace: Place = None,
 ) -> int:
     """Check that no record was changed, taken out or put in, and that the banks are those of then."""
 
     def work() -> Outcome:
-        value = _verified_file(file, anchor or []) if file else _verified_ledger(workspace, banks=banks)
-        if value["ok"]:
-            return Outcome(value)
-        got = "; ".join(value["problems"])[:500]
+        from patchcore.lifecycle.evidence import verification
+        from patchcore.lifecycle.evidence.anchoring import anchors_in
+        from patchcore.signatures import trusted_keys_from_environment
+
+        known = [each for place in anchor or () for each in anchors_in(place)]
+        if file:
+            trusted = trusted_keys_from_environment()
+            found = verification.verify_file(file, known, trusted, without_archives=without_archives)
+        else:
+            services = _services(workspace)
+            found = verification.verify(services, banks=banks, known=known, without_archives=without_archives)
+        if found.ok:
+            return Outcome(asdict(found))
         what = "the ledger is not sound" if file is None else f"the export {file} is not sound"
-        return Outcome(value, Refused(what, got=got, expected="no problem", remedy="restore it"))
+        got = "; ".join(found.problems)[:500]
+        return Outcome(asdict(found), Refused(what, got=got, expected="no problem", remedy="restore it"))
 
     return finish(work, as_json=json, show=display.verified)
 
@@ -42,11 +53,10 @@ def export(
     """Write the ledger, or a batch, to files that are verified without it."""
 
     def work() -> Outcome:
-        from patchcore.lifecycle.evidence import verification as evidence
-        from patchcore.lifecycle.services import open_services
+        from patchcore.lifecycle.evidence import verification
 
-        services = open_services(place_of(workspace).root)
-        proof = evidence.export(services, folder.resolve(), batch=batch, file_format="csv" if csv else "parquet")
+        services = _services(workspace)
+        proof = verification.export(services, folder.resolve(), batch=batch, file_format="csv" if csv else "parquet")
         names = ("complete", "checkpoint", "records", "files")
         return Outcome({"folder": str(folder), **{name: proof[name] for name in names}})
 
@@ -62,12 +72,13 @@ def archive(
 
     def work() -> Outcome:
         from patchcore.adapters.ledger.records import time_of
+        from patchcore.lifecycle.evidence.anchoring import anchor_and_tell
         from patchcore.lifecycle.evidence.archives import archive as move
-        from patchcore.lifecycle.services import open_services
 
-        services = open_services(place_of(workspace).root)
+        services = _services(workspace)
         moved = move(services, time_of(before))
-        return Outcome({"archived": None if moved is None else asdict(moved)})
+        done = anchor_and_tell(services)  # what was moved is vouched for from outside, too
+        return Outcome({"archived": None if moved is None else asdict(moved), "anchored": done})
 
     return finish(work, as_json=json, show=display.archived)
 
@@ -77,9 +88,8 @@ def anchor(json: Json = False, workspace: Place = None) -> int:
 
     def work() -> Outcome:
         from patchcore.lifecycle.evidence.anchoring import anchor as write
-        from patchcore.lifecycle.services import open_services
 
-        done = write(open_services(place_of(workspace).root))
+        done = write(_services(workspace))
         value = {**asdict(done.checkpoint), "places": list(done.places), "failures": list(done.failures)}
         if not done.failures:
             return Outcome(value)
@@ -102,17 +112,7 @@ def migrate(json: Json = False, workspace: Place = None) -> int:
     return finish(work, as_json=json, show=display.migrated)
 
 
-def _verified_ledger(workspace: Path | None, *, banks: bool) -> dict[str, Any]:
-    from patchcore.lifecycle.evidence import verification as evidence
+def _services(workspace: Path | None) -> Any:
     from patchcore.lifecycle.services import open_services
 
-    return asdict(evidence.verify(open_services(place_of(workspace).root), banks=banks))
-
-
-def _verified_file(folder: Path, anchor_files: list[Path]) -> dict[str, Any]:
-    from patchcore.lifecycle.evidence import verification as evidence
-    from patchcore.lifecycle.evidence.anchoring import anchors_in
-    from patchcore.signatures import trusted_keys_from_environment
-
-    known = [anchor for file in anchor_files for anchor in anchors_in(file)]
-    return asdict(evidence.verify_file(folder, known, trusted_keys_from_environment()))
+    return open_services(place_of(workspace).root)

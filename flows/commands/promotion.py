@@ -60,6 +60,7 @@ def reconcile(category: Category, json: Json = False, workspace: Place = None) -
 
     def work() -> Outcome:
         place = place_of(workspace)
+        from patchcore.lifecycle.evidence.anchoring import anchor_and_tell
         from patchcore.lifecycle.production import promotion
         from patchcore.lifecycle.services import open_services
 
@@ -68,7 +69,8 @@ def reconcile(category: Category, json: Json = False, workspace: Place = None) -
         said = promotion.reconcile(services, category)
         production = services.ledger.production(category)
         version = production.version if production else None
-        return Outcome({"category": category, "production": version, "reconciled": said})
+        done = anchor_and_tell(services, git=False)
+        return Outcome({"category": category, "production": version, "reconciled": said, "anchored": done})
 
     return finish(work, as_json=json, show=display_promotion.reconciled)
 

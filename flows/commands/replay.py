@@ -21,10 +21,13 @@ def replay(
     """Score a recorded batch again with the bank of then, and compare every number."""
 
     def work() -> Outcome:
+        from patchcore.lifecycle.evidence.anchoring import anchor_and_tell
         from patchcore.lifecycle.scoring.replay import replay as play
         from patchcore.lifecycle.services import open_services
 
-        value = play(open_services(place_of(workspace).root), batch, scoring, folder)
+        services = open_services(place_of(workspace).root)
+        value = play(services, batch, scoring, folder)
+        value = {**value, "anchored": anchor_and_tell(services, git=False)}
         if value["ok"]:
             return Outcome(value)
         refusal = Refused(

@@ -19,6 +19,7 @@ def withdraw(
     """Take an image out of the normals, into quarantine: the next bank is built without it."""
 
     def work() -> Outcome:
+        from patchcore.lifecycle.evidence.anchoring import anchor_and_tell
         from patchcore.lifecycle.intake.withdrawal import withdraw as take_out
         from patchcore.lifecycle.services import open_services
 
@@ -36,6 +37,7 @@ def withdraw(
             "dataset_version": taken.dataset.number,
             "dataset_sha256": taken.dataset.sha256,
             "normals": taken.dataset.normals,
+            "anchored": anchor_and_tell(services),
         }
         return Outcome(value)
 

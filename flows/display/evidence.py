@@ -16,7 +16,9 @@ def verified(value: Mapping[str, Any]) -> None:
         say(f"first bad record: {value['first_bad']}")
     compared = f"{value['anchors']} anchors" + ("" if value["banks"] is None else f", {value['banks']} banks")
     verdict = "sound" if value["ok"] else "NOT sound"
-    say(f"{value['records']} records, head {value['head'][:16]}…, {compared}: {verdict}")
+    part = value["checked"] != value["records"] and value["ok"]
+    counted = f"{value['checked']} of {value['records']}" if part else value["records"]
+    say(f"{counted} records, head {value['head'][:16]}…, {compared}: {verdict}")
 
 
 def exported(value: Mapping[str, Any]) -> None:

@@ -1,7 +1,9 @@
 """Whether the ledger still says what was written into it; and the checkpoints that name its state."""
 
 import heapq
+import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -13,7 +15,7 @@ from patchcore.adapters.ledger.engines import Kind
 from patchcore.adapters.ledger.links import content_columns, make_checkpoint
 from patchcore.adapters.ledger.records import Checkpoint, Verification
 from patchcore.adapters.ledger.tables import KINDS, archives, chain, checkpoints, images
-from patchcore.chain_walk import Anchor, Walk, walk
+from patchcore.chain_walk import Anchor, Archived, Walk, walk
 
 _AT_ONCE = 5000  # rows that are fetched together: bounds memory
 
@@ -25,15 +27,17 @@ class Checks(Book):
         self,
         anchors: Sequence[Anchor] = (),
         trusted: Collection[str] = (),
-        archived: Mapping[tuple[int, int], Iterable[tuple[int, bytes]]] | None = None,
+        archived: Sequence[Iterable[tuple[int, bytes]]] = (),
+        *,
+        without_archives: bool = False,
     ) -> Verification:
         """Check the database, its guards, and every record from the first to the last.
 
         Args:
             anchors: What was written down of the ledger elsewhere.
             trusted: Public keys that checkpoints must be signed by; none: any key will do, and none at all.
-            archived: Sequence and content digest of the images in each archive that is at hand, by the first and last
-                sequence of the archive.
+            archived: Sequence and content digest of the images in each archive that is at hand.
+            without_archives: Images in archives that are not at hand may be missing; else that is a problem.
         """
         with self._database.reading() as connection:
             kind = self._database.kind
@@ -41,9 +45,10 @@ class Checks(Book):
                 *_run("the database", lambda: list(kind.damage(connection))),
                 *_run("its guards", lambda: list(_guards(kind, connection))),
             ]
-            found = _walk(StoredRecords(connection, archived or {}), anchors, trusted)
+            found = _walk(StoredRecords(connection, archived), anchors, trusted, without_archives)
         problems += found.problems
-        return Verification(not problems, found.size, found.head, found.root, found.first_bad, tuple(problems))
+        values = (found.size, found.head, found.root, found.first_bad, tuple(problems), tuple(found.notes))
+        return Verification(not problems, *values, anchors=len(anchors), checked=found.checked)
 
     def checkpoint(self) -> Checkpoint:
         """Name all records so far, and return the name; where nothing came since the last one, that one.
@@ -73,17 +78,32 @@ def _run(what: str, check: Callable[[], list[str]]) -> list[str]:
 
 
 def _guards(kind: Kind, connection: Connection) -> Iterator[str]:
-    standing = kind.standing_guards(connection)
-    for name, statement in kind.guards():
-        if standing.get(name) != statement:
-            yield f"guard {name} is {'altered' if name in standing else 'missing'}: the database would allow changes"
+    made, standing = kind.made(), kind.standing(connection)
+    for name, definition in made.items():
+        if standing.get(name) != definition:
+            harm = "would allow changes" if name.startswith("guard ") else "is not as its migrations made it"
+            yield f"{name} is {'altered' if name in standing else 'missing'}: the database {harm}"
+    for name in sorted(standing.keys() - made.keys()):
+        if not name.startswith("index "):  # one that only makes a query faster does no harm
+            what = name.replace("guard ", "trigger ", 1)
+            yield f"{what} is none of ours: the database may keep other records than it was given"
 
 
-def _walk(records: "StoredRecords", anchors: Sequence[Anchor], trusted: Collection[str]) -> Walk:
+def _walk(
+    records: "StoredRecords", anchors: Sequence[Anchor], trusted: Collection[str], without_archives: bool
+) -> Walk:
     try:
-        return walk(records, anchors, trusted)
+        with records.whatever_text():
+            return walk(records, anchors, trusted, without_archives=without_archives)
     except DatabaseError as error:
-        return Walk(first_bad=1, problems=[f"the records cannot be read: {error.orig}"])
+        return Walk(problems=[f"the records cannot be read: {error.orig}"])
+
+
+def _digest(names: Sequence[str], values: Sequence[object]) -> bytes:
+    try:
+        return links.digest_of_sorted(names, values)
+    except (ValueError, TypeError):  # an infinite number, bytes for text: nothing that we ever wrote
+        return b""
 
 
 class StoredRecords:
@@ -91,8 +111,21 @@ class StoredRecords:
 
     kinds = tuple(KINDS)
 
-    def __init__(self, connection: Connection, archived: Mapping[tuple[int, int], Iterable[tuple[int, bytes]]]) -> None:
+    def __init__(self, connection: Connection, archived: Sequence[Iterable[tuple[int, bytes]]] = ()) -> None:
         self._connection, self._archived = connection, archived
+
+    @contextmanager
+    def whatever_text(self) -> Iterator[None]:
+        """Let SQLite hand out text that is no UTF-8 too: it has another digest, and is named so."""
+        driver = self._connection.connection.driver_connection
+        if not isinstance(driver, sqlite3.Connection):
+            yield
+            return
+        driver.text_factory = lambda content: content.decode(errors="replace")
+        try:
+            yield
+        finally:
+            driver.text_factory = str
 
     def links(self) -> Iterator[tuple[int, str, bytes, bytes, bytes]]:
         """Yield every link."""
@@ -101,13 +134,13 @@ class StoredRecords:
     def contents(self, kind: str) -> Iterator[tuple[int, bytes]]:
         """Yield sequence and content digest of every record of a kind."""
         stored = self._stored(kind)
-        yield from heapq.merge(stored, *self._archived.values()) if kind == images.name else stored
+        yield from heapq.merge(stored, *self._archived) if kind == images.name else stored
 
     def _stored(self, kind: str) -> Iterator[tuple[int, bytes]]:
         names = [column.name for column in content_columns(KINDS[kind])]
         columns = ", ".join(f'"{name}"' for name in names)
         for sequence, *values in self._rows(f"SELECT sequence, {columns} FROM {kind} ORDER BY sequence"):  # noqa: S608
-            yield sequence, links.digest_of_sorted(names, values)
+            yield sequence, _digest(names, values)
 
     def checkpoints(self) -> Mapping[int, Mapping[str, Any]]:
         """Return the values of each checkpoint by its sequence."""
@@ -116,10 +149,13 @@ class StoredRecords:
         rows = self._connection.execute(select(*(checkpoints.c[name] for name in names))).mappings()
         return {row["sequence"]: dict(row) for row in rows}
 
-    def archived(self) -> Sequence[tuple[str, int, int]]:
-        """Return which images lie in archives that are not at hand."""
-        rows = self._connection.execute(select(archives.c.first, archives.c.last))
-        return [(images.name, first, last) for first, last in rows if (first, last) not in self._archived]
+    def archived(self) -> Sequence[Archived]:
+        """Return which images were moved into archives."""
+        columns = (archives.c.sequence, archives.c.name, archives.c.first, archives.c.last, archives.c.images)
+        return [
+            Archived(sequence, name, images.name, first, last, count)
+            for sequence, name, first, last, count in self._connection.execute(select(*columns))
+        ]
 
     def _rows(self, query: str) -> Iterator[Any]:
         options = {"stream_results": True, "yield_per": _AT_ONCE}

@@ -33,8 +33,12 @@ class Exports(Book):
     """Records on their way out of the ledger."""
 
     @contextmanager
-    def tables(self, batch: str | None = None) -> Iterator[dict[str, Table]]:
+    def tables(self, batch: str | None = None, up_to: int | None = None) -> Iterator[dict[str, Table]]:
         """Yield the tables of an export while the ledger stands still for the caller: of everything, or of a batch.
+
+        Args:
+            batch: Only that batch, and what it rests on.
+            up_to: Only records up to this sequence.
 
         Those of a batch are all its scorings with images and overrides, their banks with the decisions about them, the
         data-set versions that these were built from, and their images.
@@ -43,9 +47,17 @@ class Exports(Book):
             Refused: There is no such batch.
         """
         with self._database.reading() as connection:
-            conditions: _Conditions = dict.fromkeys(KINDS) if batch is None else _of_batch(connection, batch)
+            chosen: _Conditions = dict.fromkeys(KINDS) if batch is None else _of_batch(connection, batch)
+            conditions = {kind: _limited(KINDS[kind], chosen[kind], up_to) for kind in chosen}
             tables = {kind: _table(connection, kind, condition) for kind, condition in conditions.items()}
-            yield {CHAIN: _links(connection, None if batch is None else conditions), **tables}
+            links = None if batch is None else or_(*_linked(connection, batch, conditions))
+            yield {CHAIN: _links(connection, _limited(chain, links, up_to)), **tables}
+
+    def hash_of(self, sequence: int) -> str | None:
+        """Return the hash of a record, 64 hexadecimal digits; None where there is none of that sequence."""
+        with self._database.reading() as connection:
+            value = connection.scalar(select(chain.c.hash).where(chain.c.sequence == sequence))
+        return None if value is None else bytes(value).hex()
 
     def hashes(self, size: int) -> list[bytes]:
         """Return the hashes of the first records, 32 bytes each: the leaves of the tree that a checkpoint names."""
@@ -139,16 +151,27 @@ def _as_stored(column: Column[Any]) -> ColumnElement[Any]:
     return type_coerce(column, column.type.impl_instance) if isinstance(column.type, TypeDecorator) else column
 
 
-def _links(connection: Connection, conditions: _Conditions | None) -> Table:
+def _limited(table: Any, condition: ColumnElement[bool] | None, up_to: int | None) -> ColumnElement[bool] | None:
+    if up_to is None:
+        return condition
+    early = table.c.sequence <= up_to
+    return early if condition is None else and_(early, condition)
+
+
+def _linked(connection: Connection, batch: str, conditions: _Conditions) -> Iterator[ColumnElement[bool]]:
+    """Yield which links belong to the records of a batch; those of its images follow its own, wherever these are."""
+    for kind, condition in conditions.items():
+        if kind != images.name and condition is not None:
+            yield chain.c.sequence.in_(select(KINDS[kind].c.sequence).where(condition))
+    scored = select(batches.c.sequence, batches.c.received).where(batches.c.batch == batch)
+    for sequence, received in connection.execute(scored):
+        yield chain.c.sequence.between(sequence + 1, sequence + received)
+
+
+def _links(connection: Connection, condition: ColumnElement[bool] | None) -> Table:
     names = [chain.c[name] for name in LINK_COLUMNS]
     query = select(*names).order_by(chain.c.sequence)
-    if conditions is not None:
-        chosen = [
-            chain.c.sequence.in_(select(KINDS[kind].c.sequence).where(condition))
-            for kind, condition in conditions.items()
-            if condition is not None
-        ]
-        query = query.where(or_(*chosen))
+    query = query if condition is None else query.where(condition)
     return Table(LINK_COLUMNS, (_in_hex(row) for row in _rows(connection, query)))
 
 

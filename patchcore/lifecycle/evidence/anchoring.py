@@ -6,10 +6,13 @@ hash made right again, still differs from its anchors.
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from patchcore.adapters.ledger.records import Checkpoint
 from patchcore.chain_walk import Anchor
@@ -20,7 +23,7 @@ from patchcore.lifecycle.services import Services
 ANCHOR_FILE = "PATCHCORE_ANCHOR_FILE"
 """Environment variable: a file that grows by a line for each anchor, or a folder that gets a file for each."""
 
-_TAG, _NOTE = "patchcore-ledger-", "patchcore.ledger_head"
+_TAG, _NOTE, _SIZE = "patchcore-ledger-", "patchcore.ledger_head", "<size>"
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Anchored:
 def anchor(services: Services, *, git: bool = True) -> Anchored:
     """Write down the present state of the ledger in every place that there is.
 
-    A place that cannot be written does not keep the others from it.
+    A place that cannot be written does not keep the others from it. A place whose last anchor names something else
+    than the ledger does is left as it is: it is the evidence.
 
     Args:
         services: The opened workspace.
@@ -52,24 +56,26 @@ def anchor(services: Services, *, git: bool = True) -> Anchored:
     """
     checkpoint = services.ledger.checkpoint()
     text = anchor_text(checkpoint)
-    writers: dict[str, Callable[[], object]] = {
-        f"MLflow, {category}": partial(services.registry.set_note, category, _NOTE, text)
-        for category in dict.fromkeys(bank.category for bank in services.ledger.banks())
-    }
-    if git and services.params.versioning.commit:
-        tag = f"{_TAG}{checkpoint.size}"
-        writers[f"git tag {tag}"] = partial(services.versioning.tag, tag, text)
-    if file := os.environ.get(ANCHOR_FILE):
-        writers[file] = partial(_write, Path(file), checkpoint.size, text)
     places, failures = [], []
-    for place, write in writers.items():
+    for place in _places(services, git=git):
+        name = place.name.replace(_SIZE, str(checkpoint.size))
         try:
-            write()
+            _require_agreement(services, place.newest())
+            place.write(checkpoint.size, text)
         except (PatchcoreError, OSError) as error:
-            failures.append(f"{place}: {error}")
+            failures.append(f"{name}: {error}")
         else:
-            places.append(place)
+            places.append(name)
     return Anchored(checkpoint, tuple(places), tuple(failures))
+
+
+def anchor_and_tell(services: Services, *, git: bool = True) -> dict[str, Any]:
+    """Anchor the ledger after it was changed, and return what a command shows; failures are told on stderr too."""
+    done = anchor(services, git=git)
+    for failure in done.failures:
+        sys.stderr.write(f"not anchored: {failure}\n")
+    size, head = done.checkpoint.size, done.checkpoint.head
+    return {"size": size, "head": head, "places": list(done.places), "failures": list(done.failures)}
 
 
 def anchors(services: Services) -> list[Anchor]:
@@ -79,40 +85,88 @@ def anchors(services: Services) -> list[Anchor]:
         Refused: One of them is no anchor.
         Fault: The registry does not answer.
     """
-    found = [_parsed(f"git tag {name}", text) for name, text in services.versioning.tags(_TAG).items()]
-    for category in services.params.categories:
-        if text := services.registry.note(category, _NOTE):
-            found.append(_parsed(f"MLflow, {category}", text))
-    if file := os.environ.get(ANCHOR_FILE):
-        found += anchors_in(Path(file))
-    return found
+    return [anchor for place in _places(services, git=True) for anchor in place.read()]
 
 
 def anchors_in(path: Path) -> list[Anchor]:
-    """Return the anchors in a file or a folder.
+    """Return the anchors in a file or a folder; a line that a crash cut short is passed over.
 
     Raises:
-        Refused: There are none, or one is no anchor.
+        Refused: There are none, or they cannot be read.
     """
     try:
-        found = [
-            _parsed(str(file), line) for file in _files(path) for line in file.read_text("utf-8").splitlines() if line
-        ]
+        found = _read(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise Refused(
-            f"anchors in {path}", got=str(error), expected="lines of JSON", remedy="check the path"
-        ) from error
+        expected = "lines of JSON with size and head"
+        raise Refused(f"anchors in {path}", got=str(error), expected=expected, remedy="check the path") from error
+    if not found:
+        raise Refused(f"anchors in {path}", got="none", expected="lines of JSON with size and head", remedy="check it")
     return found
+
+
+def _read(path: Path) -> list[Anchor]:
+    if path.is_dir():
+        return [_parsed(str(file), file.read_text("utf-8")) for file in sorted(path.glob("*.json"))]
+    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+    found = []
+    for number, line in enumerate(lines, start=1):
+        with suppress(Refused):
+            found.append(_parsed(f"{path}, line {number}", line))
+    return found
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where anchors stand: how they are read, and how one is added."""
+
+    name: str
+    read: Callable[[], list[Anchor]]
+    write: Callable[[int, str], None]
+
+    def newest(self) -> Anchor | None:
+        return max(self.read(), key=lambda anchor: anchor.size, default=None)
+
+
+def _places(services: Services, *, git: bool) -> Iterator[_Place]:
+    """Yield every place of this workspace."""
+    registry, versioning = services.registry, services.versioning
+    for category in dict.fromkeys([*services.params.categories, *(bank.category for bank in services.ledger.banks())]):
+        name = f"MLflow, {category}"
+        yield _Place(
+            name,
+            lambda category=category, name=name: _noted(name, registry.note(category, _NOTE)),  # type: ignore[misc]
+            lambda _, text, category=category: registry.set_note(category, _NOTE, text),  # type: ignore[misc]
+        )
+    if git and services.params.versioning.commit:
+        yield _Place(
+            f"git tag {_TAG}{_SIZE}",
+            lambda: [_parsed(f"git tag {name}", text) for name, text in versioning.tags(_TAG).items()],
+            lambda size, text: versioning.tag(f"{_TAG}{size}", text),
+        )
+    if file := os.environ.get(ANCHOR_FILE):
+        path = Path(file)
+        yield _Place(file, partial(_read, path), partial(_write, path))
+
+
+def _noted(where: str, text: str | None) -> list[Anchor]:
+    return [_parsed(where, text)] if text else []
+
+
+def _require_agreement(services: Services, newest: Anchor | None) -> None:
+    """Refuse to go on over an anchor that the ledger contradicts: what would be written might hide a forgery."""
+    if newest is not None and (present := services.ledger.hash_of(newest.size)) != newest.head:
+        raise Refused(
+            f"{newest.where} names another ledger",
+            got=f"record {newest.size} with the hash {present}",
+            expected=newest.head,
+            remedy="run: patchcore audit verify",
+        )
 
 
 def anchor_text(checkpoint: Checkpoint) -> str:
     """Return an anchor as one line of JSON."""
     names = ("size", "head", "root", "at", "key", "signature")
     return json.dumps({name: getattr(checkpoint, name) for name in names}, sort_keys=True)
-
-
-def _files(path: Path) -> Iterator[Path]:
-    yield from sorted(path.glob("*.json")) if path.is_dir() else (path,)
 
 
 def _parsed(where: str, text: str) -> Anchor:
@@ -137,13 +191,11 @@ def _write(path: Path, size: int, text: str) -> None:
         return
     with path.open("a+", encoding="utf-8") as stream:
         stream.seek(0)
-        if text in _last_line(stream.read().splitlines()):
+        present = stream.read()
+        if text in present.splitlines()[-1:]:
             return
-        stream.write(f"{text}\n")
+        torn = bool(present) and not present.endswith("\n")  # by a crash: it stays, on a line of its own
+        stream.write(f"\n{text}\n" if torn else f"{text}\n")
         stream.flush()
         os.fsync(stream.fileno())
     sync(path.parent)
-
-
-def _last_line(lines: Sequence[str]) -> str:
-    return lines[-1] if lines else ""

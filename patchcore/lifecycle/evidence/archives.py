@@ -3,21 +3,20 @@
 Batches, promotions and all else stay in the ledger for good; their images are most of its bytes.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from patchcore import chain
 from patchcore.adapters.ledger.exports import columns_of
 from patchcore.adapters.ledger.records import Archive, ImageScore, utc_text
+from patchcore.errors import Refused
 from patchcore.exported_tables import read_table, write_table
 from patchcore.files import new_folder, sha256_of
 from patchcore.lifecycle.services import Services, who
 
 _FILE = "images.parquet"
-
-AtHand = dict[tuple[int, int], Iterable[tuple[int, bytes]]]
-"""Sequence and content digest of the images of archives, by their first and last sequence."""
 
 
 def archive(services: Services, before: datetime) -> Archive | None:
@@ -49,19 +48,22 @@ def archive(services: Services, before: datetime) -> Archive | None:
     return services.ledger.archive(first, last, count=count, name=name, sha256=sha256, who=who())
 
 
-def open_archives(services: Services) -> tuple[AtHand, list[str], list[str]]:
-    """Return the archives that are at hand for verification, what is wrong with others, and which are not here."""
-    at_hand: AtHand = {}
-    problems, notes = [], []
+def missing(services: Services) -> list[str]:
+    """Return the names of the archives that are not at hand."""
+    return [entry.name for entry in services.ledger.archives() if not _file(services, entry).is_file()]
+
+
+def contents(services: Services) -> tuple[list[Iterator[tuple[int, bytes]]], list[str]]:
+    """Return sequence and content digest of the images in each archive at hand, and what is wrong with others."""
+    found, problems = [], []
     for entry in services.ledger.archives():
-        file = _file(services, entry)
-        if not file.is_file():
-            notes.append(f"archive {entry.name} is not at {file}: its {entry.images} images were not checked")
-        elif sha256_of(file) != entry.sha256:
-            problems.append(f"archive {entry.name} is not the file that was written: {file}")
+        try:
+            file = _opened(services, entry)
+        except Refused as error:
+            problems.append(str(error))
         else:
-            at_hand[entry.first, entry.last] = _contents(file)
-    return at_hand, problems, notes
+            found += [_contents(file)] if file else []
+    return found, problems
 
 
 def images_of(services: Services, scored_batch: int) -> list[ImageScore]:
@@ -70,25 +72,45 @@ def images_of(services: Services, scored_batch: int) -> list[ImageScore]:
     Args:
         services: The opened workspace.
         scored_batch: The sequence of the batch's record.
+
+    Raises:
+        Refused: An archive is not the file that was written.
     """
     found = (image for _, image in _images(services, ("scored_batch", scored_batch)))
     return sorted(found, key=lambda image: image.path)
 
 
 def scorings_of(services: Services, sha256: str) -> list[tuple[int, ImageScore]]:
-    """Return every archived scoring of an image with the sequence of its batch, as far as archives are at hand."""
+    """Return every archived scoring of an image with the sequence of its batch, as far as archives are at hand.
+
+    Raises:
+        Refused: An archive is not the file that was written.
+    """
     return list(_images(services, ("sha256", sha256)))
+
+
+def rows(services: Services, where: tuple[str, str | int] | None = None) -> Iterator[tuple[Any, ...]]:
+    """Yield the records of archived images by their sequences, as they are exported, as far as archives are at hand.
+
+    Args:
+        services: The opened workspace.
+        where: Only those with this value in the column of this name.
+
+    Raises:
+        Refused: An archive is not the file that was written.
+    """
+    for entry in sorted(services.ledger.archives(), key=lambda entry: entry.first):
+        if file := _opened(services, entry):
+            yield from read_table(file, columns_of("images"), where)
 
 
 def _images(services: Services, where: tuple[str, str | int]) -> Iterator[tuple[int, ImageScore]]:
     columns = columns_of("images")
-    for entry in services.ledger.archives():
-        if (file := _file(services, entry)).is_file():
-            for values in read_table(file, columns, where):
-                row = dict(zip(columns, values, strict=True))
-                decision = None if row["anomalous"] is None else bool(row["anomalous"])
-                image = ImageScore(row["path"], row["sha256"], row["score"], row["p_value"], decision, row["reason"])
-                yield row["scored_batch"], image
+    for values in rows(services, where):
+        row = dict(zip(columns, values, strict=True))
+        decision = None if row["anomalous"] is None else bool(row["anomalous"])
+        image = ImageScore(row["path"], row["sha256"], row["score"], row["p_value"], decision, row["reason"])
+        yield row["scored_batch"], image
 
 
 def _contents(file: Path) -> Iterator[tuple[int, bytes]]:
@@ -96,6 +118,25 @@ def _contents(file: Path) -> Iterator[tuple[int, bytes]]:
     names = [name for name in columns if name != "sequence"]
     for sequence, *values in read_table(file, columns):
         yield sequence, chain.digest_of_sorted(names, values)
+
+
+def _opened(services: Services, entry: Archive) -> Path | None:
+    """Return the file of an archive, None where it is not at hand.
+
+    Raises:
+        Refused: It is not the one that was written.
+    """
+    file = _file(services, entry)
+    if not file.is_file():
+        return None
+    if (found := sha256_of(file)) != entry.sha256:
+        raise Refused(
+            f"archive {entry.name} is not the file that was written: {file}",
+            got=f"sha256 {found}",
+            expected=f"sha256 {entry.sha256}",
+            remedy="bring back the one that was written, or move this one away",
+        )
+    return file
 
 
 def _file(services: Services, entry: Archive) -> Path:

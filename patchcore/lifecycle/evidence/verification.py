@@ -1,46 +1,50 @@
 """Whether the ledger still says what was written into it, and exports that show it to others."""
 
+import heapq
 import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from patchcore.adapters.ledger.records import BankRecord, Verification
+from patchcore.adapters.ledger.records import BankRecord, Checkpoint, Verification
 from patchcore.adapters.registry import damage
 from patchcore.chain_walk import Anchor, Walk
-from patchcore.errors import Refused
+from patchcore.errors import Fault, Refused
 from patchcore.exported_tables import FileFormat
 from patchcore.exports import verify_export, write_export
 from patchcore.lifecycle.evidence import archives
-from patchcore.lifecycle.evidence.anchoring import anchors
+from patchcore.lifecycle.evidence.anchoring import anchor, anchors
 from patchcore.lifecycle.services import Services
 from patchcore.merkle import paths
 from patchcore.progress import progress
 from patchcore.signatures import trusted_keys_from_environment
 
 
-def verify(services: Services, *, banks: bool = True) -> Verification:
+def verify(
+    services: Services, *, banks: bool = True, known: Sequence[Anchor] = (), without_archives: bool = False
+) -> Verification:
     """Check every record, that the chain is the one that anchors name, and that the banks are those of then.
 
     Args:
         services: The opened workspace.
         banks: Fetch every bank from the registry and compare its digest with the ledger's.
+        known: More anchors than those of the workspace's own places.
+        without_archives: Archives may be missing; else that is a problem.
 
     Raises:
         Refused: An anchor or a trusted key cannot be read.
         Fault: The ledger or the registry does not answer.
     """
-    at_hand, problems, notes = archives.open_archives(services)
-    known, recorded = anchors(services), services.ledger.banks() if banks else []
-    found = services.ledger.verify(known, trusted_keys_from_environment(), at_hand)
+    archived, problems = archives.contents(services)
+    compared, recorded = [*anchors(services), *known], services.ledger.banks() if banks else []
+    trusted = trusted_keys_from_environment()
+    found = services.ledger.verify(compared, trusted, archived, without_archives=without_archives)
     problems += _bank_problems(services, recorded)
     return replace(
         found,
         ok=found.ok and not problems,
         problems=(*found.problems, *problems),
-        notes=tuple(notes),
-        anchors=len(known),
         banks=len(recorded) if banks else None,
     )
 
@@ -48,31 +52,53 @@ def verify(services: Services, *, banks: bool = True) -> Verification:
 def export(services: Services, folder: Path, *, batch: str | None, file_format: FileFormat) -> dict[str, Any]:
     """Write the ledger, or a batch with all that it rests on, to a folder that is verified without the ledger.
 
+    It is anchored first, so that the export can be held against an anchor. Who may only read exports what the last
+    checkpoint names.
+
     Raises:
-        Refused: The folder exists, or there is no such batch.
-        Fault: The ledger or the folder cannot be written.
+        Refused: The folder exists, there is no such batch, or an archive is not the file that was written.
+        Fault: The ledger has no checkpoint and cannot be written, or the folder cannot.
     """
-    checkpoint = asdict(services.ledger.checkpoint())
-    with services.ledger.tables(batch) as tables:
+    checkpoint = asdict(_checkpoint(services))
+    size = checkpoint["size"]
+    with services.ledger.tables(batch, up_to=size) as tables:
         if batch is None:
+            images = heapq.merge(tables["images"].rows, archives.rows(services), key=lambda row: row[0])
+            tables["images"] = replace(tables["images"], rows=images)
             return write_export(folder, tables, {"complete": True, "checkpoint": checkpoint}, file_format)
-        rows = list(tables["chain"].rows)
-        tables["chain"] = replace(tables["chain"], rows=rows)
-        leaves = services.ledger.hashes(checkpoint["size"])
-        inside = (row[0] - 1 for row in rows if row[0] <= checkpoint["size"])
-        proofs = {str(number + 1): [node.hex() for node in path] for number, path in paths(leaves, inside).items()}
+        for name in ("chain", "batches"):
+            tables[name] = replace(tables[name], rows=list(tables[name].rows))
+        scored = [row[0] for row in tables["batches"].rows]
+        moved = (row for sequence in scored for row in archives.rows(services, ("scored_batch", sequence)))
+        images = heapq.merge(tables["images"].rows, moved, key=lambda row: row[0])
+        tables["images"] = replace(tables["images"], rows=images)
+        links = (row[0] - 1 for row in tables["chain"].rows)
+        found = paths(services.ledger.hashes(size), links)
+        proofs = {str(number + 1): [node.hex() for node in path] for number, path in found.items()}
         proof = {"complete": False, "batch": batch, "checkpoint": checkpoint, "paths": proofs}
         return write_export(folder, tables, proof, file_format)
 
 
-def verify_file(folder: Path, known: Sequence[Anchor], trusted: Collection[str]) -> Verification:
+def verify_file(
+    folder: Path, known: Sequence[Anchor], trusted: Collection[str], *, without_archives: bool = False
+) -> Verification:
     """Verify an export with no database at hand.
 
     Raises:
         Refused: It is no export.
     """
-    found: Walk = verify_export(folder, known, trusted)
-    return Verification(not found.problems, found.size, found.head, found.root, found.first_bad, tuple(found.problems))
+    found: Walk = verify_export(folder, known, trusted, without_archives=without_archives)
+    values = (found.size, found.head, found.root, found.first_bad, tuple(found.problems), tuple(found.notes))
+    return Verification(not found.problems, *values, anchors=len(known), checked=found.checked)
+
+
+def _checkpoint(services: Services) -> Checkpoint:
+    try:
+        return anchor(services).checkpoint
+    except Fault:
+        if not (made := services.ledger.checkpoints()):
+            raise
+        return made[-1]
 
 
 def _bank_problems(services: Services, recorded: Sequence[BankRecord]) -> list[str]:
