@@ -34,7 +34,21 @@ for switch, value in {
 
 # What takes longest begins first, so that no worker of pytest-xdist is left alone with it in the end. The second of
 # them does not need the bank that the first one builds for all.
-_FIRST = ("test_flows", "test_accuracy", "test_mlflow_server", "test_serve", "test_bad_input", "test_batches")
+_FIRST = (
+    "test_flows",
+    "test_kill",
+    "test_at_once",
+    "test_mlflow_server",
+    "test_watch",
+    "test_accuracy",
+    "test_serve",
+    "test_ledger_mutations",
+    "test_evidence",
+    "test_bad_input",
+    "test_batches",
+    "test_concurrent_promotions",
+    "test_bottle",
+)
 
 if _WORKER := "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores: more threads would only wait for one another. Set before anything loads OpenMP; what

@@ -21,6 +21,12 @@ class Owner:
             for statement in statements:
                 connection.execute(text(statement))
 
+    def alter(self, *statements: str) -> None:
+        """Carry out statements that alter the database itself, with its guards as they are."""
+        with self.database.writing() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+
     def rows(self, query: str) -> Sequence[Any]:
         """Return the rows of a query."""
         with self.database._engine.connect() as connection:

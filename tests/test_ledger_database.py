@@ -1,12 +1,16 @@
 """The ledger's connection: where it may be, who may write, and what happens where it cannot."""
 
+import secrets
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -20,6 +24,7 @@ from patchcore.adapters.ledger.database import REVISION
 from patchcore.adapters.ledger.records import now, utc_text
 from patchcore.adapters.ledger.tables import metadata
 from patchcore.errors import Fault, Refused
+from patchcore.exports import Table
 from patchcore.layout import Workspace
 from tests.ledgers import fill
 from tests.tampering import Owner
@@ -147,35 +152,100 @@ def test_the_migrations_make_the_tables_that_the_code_uses(ledger: Ledger) -> No
     assert ScriptDirectory.from_config(ledger_migrations.config()).get_current_head() == REVISION
 
 
-def test_a_role_that_may_only_add_and_read_does_all_that_the_lifecycle_does(
-    ledger: Ledger, ledger_url: str, postgresql_server: URL
-) -> None:
-    if not ledger_url.startswith("postgresql"):
-        pytest.skip("SQLite has no roles")
-    script = (REPOSITORY / "docs/postgresql.md").read_text()
-    grants = script.split("```sql")[2].split("```")[0]
-    role = f"writer_{make_url(ledger_url).database}"
-    owner = Owner(ledger_url)
-    password = make_url(ledger_url).password
-    owner.run(
-        f"CREATE ROLE {role} LOGIN PASSWORD '{password}'",
-        *filter(str.strip, grants.replace("patchcore_writer", role).split(";")),
-    )
-    url = make_url(ledger_url).set(username=role).render_as_string(hide_password=False)
+@dataclass(frozen=True)
+class Roles:
+    """The URLs of the database that docs/postgresql.md makes, by who opens it."""
+
+    owner: str
+    writer: str
+    auditor: str
+
+
+@pytest.fixture
+def roles(postgresql_server: URL) -> Iterator[Roles]:
+    """What the statements of docs/postgresql.md make, as they stand; only the names are this test's own."""
+    name = f"patchcore_{secrets.token_hex(4)}"
+    sql = (REPOSITORY / "docs/postgresql.md").read_text().replace("patchcore_", f"{name}_")
+    sql = sql.replace("DATABASE patchcore ", f"DATABASE {name} ")
+    create, grant = (part.split("```")[0] for part in sql.split("```sql")[1:])
+    names = [f"{name}_{role}" for role in ("owner", "writer", "auditor")]
+    urls = [postgresql_server.set(username=role, database=name).render_as_string(hide_password=False) for role in names]
+    passwords = "".join(f"ALTER ROLE {role} PASSWORD '{postgresql_server.password}';" for role in names)
+    _carry_out(postgresql_server, create + passwords)
     try:
-        least = Ledger(url)
-        least.check()
-        fill(least).checkpoint()
-        assert least.verify().ok
-        for attempt in ("DELETE FROM images", "UPDATE chain SET kind = 'x'", "TRUNCATE images", "DROP TABLE overrides"):
-            refused = pytest.raises(Fault, match=r"permission denied|must be owner")
-            with refused, least._database.writing() as connection:
-                connection.execute(text(attempt))
-        with pytest.raises(Fault, match="must be owner"):
-            least.archive(1, 100, count=1, name="n", sha256="s", who="eve")
-        assert least.verify().ok
+        migrate(urls[0])
+        _carry_out(make_url(urls[0]), grant)
+        yield Roles(*urls)
     finally:
-        owner.run(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+        drop = "".join(f"DROP ROLE {role};" for role in names)
+        _carry_out(postgresql_server, f"DROP DATABASE {name} WITH (FORCE);{drop}")
+
+
+def _carry_out(url: URL, script: str) -> None:
+    address = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(address, autocommit=True) as connection:
+        for statement in filter(str.strip, script.split(";")):  # one by one: CREATE DATABASE stands alone
+            connection.execute(statement.encode())
+
+
+CHANGES = (
+    "UPDATE chain SET kind = 'x'",
+    "DELETE FROM images",
+    "TRUNCATE images",
+    "DROP TABLE overrides",
+    "ALTER TABLE images DISABLE TRIGGER images_no_change",
+    "CREATE TRIGGER spy BEFORE INSERT ON images FOR EACH ROW EXECUTE FUNCTION patchcore_refuse_change()",
+    "CREATE OR REPLACE FUNCTION patchcore_refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+    "INSERT INTO alembic_version VALUES ('x')",
+    "SET session_replication_role = replica",
+)
+
+
+def test_the_writer_does_all_that_the_lifecycle_does_and_cannot_change_what_was_written(roles: Roles) -> None:
+    writer = Ledger(roles.writer)
+    writer.check()
+    fill(writer).checkpoint()
+    _cannot(roles.writer, *CHANGES)
+    with pytest.raises(Fault, match="must be owner"):
+        writer.archive(1, 100, count=1, name="n", sha256="s", who="eve")
+    assert writer.verify().ok
+
+
+def test_the_owner_is_stopped_by_the_guards_and_archives(roles: Roles) -> None:
+    fill(Ledger(roles.writer))
+    owner = Ledger(roles.owner)
+    for change in ("DELETE FROM images", "TRUNCATE images", "UPDATE images SET score = 0"):
+        with pytest.raises(Refused, match="append-only"), owner._database.writing() as connection:
+            connection.execute(text(change))
+    count = sum(len(list(table.rows)) for table in _images(owner))
+    assert owner.archive(1, 10_000, count=count, name="n", sha256="s", who="ann").images == count
+    assert owner.verify(without_archives=True).ok
+
+
+def _images(ledger: Ledger) -> Iterator[Table]:
+    with ledger.tables() as tables:
+        yield tables["images"]
+
+
+def test_the_auditor_reads_and_verifies_and_writes_nothing(roles: Roles) -> None:
+    checkpoint = fill(Ledger(roles.writer)).checkpoint()
+    auditor = Ledger(roles.auditor)
+    assert auditor.production("bottle") == Ledger(roles.writer).production("bottle")
+    assert auditor.batch("monday") is not None
+    assert auditor.checkpoints() == [checkpoint]
+    assert auditor.verify().ok
+    _cannot(roles.auditor, *CHANGES)
+    for write in (auditor.check, lambda: auditor.record_event("bottle", "ingest", {}, who="eve")):
+        with pytest.raises(Fault, match="permission denied"):
+            write()
+
+
+def _cannot(url: str, *changes: str) -> None:
+    ledger = Ledger(url)
+    for change in changes:
+        refused = pytest.raises(Fault, match=r"permission denied|must be owner")
+        with refused, ledger._database.writing() as connection:
+            connection.execute(text(change))
 
 
 def test_the_environment_says_where_the_ledger_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,12 @@
 """What differs between the databases of a ledger: how they open, how writers take turns, how they refuse changes."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from sqlalchemy import Connection, Engine, NullPool, Table, UniqueConstraint, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
@@ -16,8 +17,33 @@ from patchcore.errors import Refused
 WRITING = "ledger_writing"
 """Execution option of a connection that is going to add rows."""
 
-_REFUSAL = "the ledger is append-only"
 _ADVISORY_LOCK = 0x70617463686C6467  # any number that nobody else takes in this database
+_PRINTED = Path(__file__).parent / "migrations" / "versions" / "chain_0001.postgresql.json"
+"""What `_PRINT` yields in a new database; nobody could make one to compare with in a transaction that only reads."""
+
+_PRINT = (
+    # UNLOGGED tables are emptied after a crash; row security hides rows.
+    """SELECT 'table ' || relname,
+    concat_ws(' ', relkind, relpersistence, CASE WHEN relrowsecurity THEN 'hides rows' END) FROM pg_class WHERE true""",
+    """SELECT concat('column ', relname, '.', attname), concat_ws(' ', format_type(atttypid, atttypmod),
+    CASE WHEN attnotnull THEN 'NOT NULL' END, pg_get_expr(adbin, adrelid))
+    FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+    LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum WHERE attnum > 0 AND NOT attisdropped""",
+    # The server checks references by triggers of its own; of some versions NOT NULL is a constraint ('n') too.
+    """SELECT concat('constraint of ', relname, ' ', pg_get_constraintdef(pg_constraint.oid)),
+    CASE WHEN EXISTS (SELECT FROM pg_trigger WHERE tgconstraint = pg_constraint.oid AND tgenabled NOT IN ('O', 'A'))
+    THEN 'switched off' ELSE 'in force' END
+    FROM pg_class JOIN pg_constraint ON conrelid = pg_class.oid WHERE contype IN ('c', 'f', 'p', 'u', 'x')""",
+    """SELECT concat('guard ', tgname, ' on ', relname), concat_ws(' ', pg_get_triggerdef(pg_trigger.oid, true),
+    CASE WHEN tgenabled NOT IN ('O', 'A') THEN 'switched off' END)
+    FROM pg_class JOIN pg_trigger ON tgrelid = pg_class.oid WHERE NOT tgisinternal""",
+    """SELECT DISTINCT 'guard ' || tgfoid::regprocedure, concat_ws(' ', lanname, prosrc)
+    FROM pg_class JOIN pg_trigger ON tgrelid = pg_class.oid JOIN pg_proc ON pg_proc.oid = tgfoid
+    JOIN pg_language ON pg_language.oid = prolang WHERE NOT tgisinternal""",
+    """SELECT concat('rule ', rulename, ' on ', relname), pg_get_ruledef(pg_rewrite.oid)
+    FROM pg_class JOIN pg_rewrite ON ev_class = pg_class.oid WHERE true""",
+)
+"""Queries for name and definition of what there is, as this server prints it."""
 
 
 class Kind(Protocol):
@@ -27,12 +53,12 @@ class Kind(Protocol):
         """Return an engine whose writers take turns, waiting so many seconds, and whose commits reach the disk."""
         ...
 
-    def guards(self) -> Iterator[tuple[str, str]]:
-        """Yield name and statement of everything that refuses changes, in the order in which it is made."""
+    def made(self) -> dict[str, str]:
+        """Return name and definition of all that the migrations make: tables, rules, and guards that refuse changes."""
         ...
 
-    def standing_guards(self, connection: Connection) -> dict[str, str]:
-        """Return name and statement of what refuses changes in a database, as far as it is on duty."""
+    def standing(self, connection: Connection) -> dict[str, str]:
+        """Return the same of what there is in a database, and of whatever else acts on the ledger's tables."""
         ...
 
     def damage(self, connection: Connection) -> Iterator[str]:
@@ -77,21 +103,20 @@ class Sqlite:
 
         return engine
 
-    def guards(self) -> Iterator[tuple[str, str]]:
-        """Yield the triggers of every table."""
-        for table in metadata.sorted_tables:
-            refuse = f"BEGIN SELECT RAISE(ABORT, '{_REFUSAL}: {table.name}'); END"
-            for change in ("UPDATE", "DELETE"):
-                name = f"{table.name}_no_{change.lower()}"
-                yield name, f"CREATE TRIGGER {name} BEFORE {change} ON {table.name} {refuse}"
-            # INSERT OR REPLACE removes the old row without asking a DELETE trigger.
-            name = f"{table.name}_no_replace"
-            yield name, f"CREATE TRIGGER {name} BEFORE INSERT ON {table.name} WHEN {_exists(table)} {refuse}"
+    def made(self) -> dict[str, str]:
+        """Return what the migrations make in a new database."""
+        from patchcore.adapters.ledger.migrations import upgrade
 
-    def standing_guards(self, connection: Connection) -> dict[str, str]:
-        """Return the triggers that there are."""
-        query = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
-        return {row[0]: row[1] for row in connection.exec_driver_sql(query)}
+        with create_engine("sqlite://", poolclass=NullPool).begin() as connection:
+            upgrade(connection)
+            return self.standing(connection)
+
+    def standing(self, connection: Connection) -> dict[str, str]:
+        """Return the statements, which SQLite keeps as they were given."""
+        words = {"table": "table", "index": "index", "trigger": "guard"}
+        query = "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND tbl_name IN "
+        found = connection.exec_driver_sql(query + _listed(metadata.tables))
+        return {f"{words.get(kind, kind)} {name}": statement for kind, name, statement in found}
 
     def damage(self, connection: Connection) -> Iterator[str]:
         """Yield what SQLite's own checks find."""
@@ -107,7 +132,7 @@ class Sqlite:
         name = f"{table}_no_delete"
         connection.exec_driver_sql(f"DROP TRIGGER {name}")
         yield
-        connection.exec_driver_sql(dict(self.guards())[name])
+        connection.exec_driver_sql(self.made()[f"guard {name}"])
 
     def try_to_write(self, connection: Connection) -> None:
         """Write a number that is there already."""
@@ -117,12 +142,6 @@ class Sqlite:
 
 class PostgreSql:
     """A server: writers take turns by a lock that ends with their transaction."""
-
-    _FUNCTION = "patchcore_refuse_change"
-    _BODY = (
-        f"BEGIN RAISE EXCEPTION USING MESSAGE = '{_REFUSAL}: ' || TG_TABLE_NAME, "
-        "ERRCODE = 'integrity_constraint_violation'; END"
-    )
 
     def open(self, url: URL, wait: float) -> Engine:
         """Return an engine; nothing is connected yet."""
@@ -140,33 +159,17 @@ class PostgreSql:
 
         return engine
 
-    def guards(self) -> Iterator[tuple[str, str]]:
-        """Yield the function that refuses, and the triggers that call it."""
-        declared = f"CREATE FUNCTION {self._FUNCTION}() RETURNS trigger LANGUAGE plpgsql AS"
-        yield self._FUNCTION, f"{declared} $${self._BODY}$$"
-        for table in metadata.sorted_tables:
-            for name, words in (("change", "UPDATE OR DELETE"), ("truncate", "TRUNCATE")):
-                each = "STATEMENT" if name == "truncate" else "ROW"
-                trigger = f"{table.name}_no_{name}"
-                refuse = f"FOR EACH {each} EXECUTE FUNCTION {self._FUNCTION}()"
-                yield trigger, f"CREATE TRIGGER {trigger} BEFORE {words} ON {table.name} {refuse}"
+    def made(self) -> dict[str, str]:
+        """Return what a server prints of the tables that the migrations made."""
+        printed: dict[str, str] = json.loads(_PRINTED.read_text(encoding="utf-8"))
+        return printed
 
-    def standing_guards(self, connection: Connection) -> dict[str, str]:
-        """Return the function if it is what it should be, and the triggers that are enabled."""
-        wanted = dict(self.guards())
-        bodies = connection.exec_driver_sql(f"SELECT prosrc FROM pg_proc WHERE proname = '{self._FUNCTION}'").scalars()  # noqa: S608 - our own words
-        found = {self._FUNCTION: wanted[self._FUNCTION]} if self._BODY in bodies.all() else {}
-        query = (
-            "SELECT tgname, tgrelid::regclass::text, tgtype FROM pg_trigger "  # noqa: S608 - our own words
-            f"WHERE tgenabled IN ('O', 'A') AND tgfoid = to_regproc('{self._FUNCTION}')"
-        )
-        kinds = {
-            "change": 27,
-            "truncate": 34,
-        }  # of pg_trigger.tgtype: before, each row, update, delete; before, truncate
-        for name, table, kind in connection.exec_driver_sql(query):
-            if any(name == f"{table}_no_{word}" and kind == number for word, number in kinds.items()):
-                found[name] = wanted.get(name, "")
+    def standing(self, connection: Connection) -> dict[str, str]:
+        """Return what this server prints of the tables, of what acts on them, and whether it is switched on."""
+        ours = f"relname IN {_listed(metadata.tables)} AND pg_table_is_visible(pg_class.oid)"
+        found: dict[str, str] = {}
+        for query in _PRINT:
+            found |= {row[0]: row[1] for row in connection.exec_driver_sql(f"{query} AND {ours}")}
         return found
 
     def damage(self, connection: Connection) -> Iterator[str]:
@@ -213,8 +216,5 @@ def _is_writing(connection: Connection) -> bool:
     return bool(connection.get_execution_options().get(WRITING, False))
 
 
-def _exists(table: Table) -> str:
-    uniques = (constraint for constraint in table.constraints if isinstance(constraint, UniqueConstraint))
-    keys = sorted([["sequence"], *([column.name for column in unique.columns] for unique in uniques)])
-    same = (" AND ".join(f'"{column}" = NEW."{column}"' for column in key) for key in keys)
-    return " OR ".join(f"EXISTS (SELECT 1 FROM {table.name} WHERE {condition})" for condition in same)  # noqa: S608 - our own words
+def _listed(names: Iterable[str]) -> str:
+    return "(" + ", ".join(f"'{name}'" for name in names) + ")"

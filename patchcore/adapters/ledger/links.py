@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Double, Table, TypeDecorator, insert, select
+from sqlalchemy import Connection, Double, Table, TypeDecorator, func, insert, select
 
 from patchcore import chain as links
 from patchcore.adapters.ledger.records import now
 from patchcore.adapters.ledger.tables import KINDS, chain, checkpoints
+from patchcore.errors import Fault
 from patchcore.merkle import Frontier
 from patchcore.signatures import Signer, checkpoint_text
 
@@ -22,6 +23,9 @@ def append(connection: Connection, kind: str, records: Sequence[Mapping[str, Any
         connection: The one that may write.
         kind: The name of their table.
         records: The values of each by the names of its columns, without its sequence.
+
+    Raises:
+        Fault: the database did not keep them.
     """
     table = KINDS[kind]
     last = connection.execute(select(chain.c.sequence, chain.c.hash).order_by(chain.c.sequence.desc()).limit(1)).first()
@@ -34,9 +38,23 @@ def append(connection: Connection, kind: str, records: Sequence[Mapping[str, Any
         chained.append({name: getattr(link, name) for name in ("sequence", "kind", "content", "previous", "hash")})
         previous = link.hash
     if rows:
-        connection.execute(insert(chain), chained)
-        connection.execute(insert(table), rows)
+        _insert(connection, chain, chained)
+        _insert(connection, table, rows)
     return [row["sequence"] for row in rows]
+
+
+def _insert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    connection.execute(insert(table), rows)
+    # A trigger or a rule that somebody put there can drop a row without an error.
+    written = table.c.sequence.between(rows[0]["sequence"], rows[-1]["sequence"])
+    kept = connection.scalar(select(func.count()).select_from(table).where(written))
+    if kept != len(rows):
+        raise Fault(
+            f"the ledger's database did not keep what was written into its table {table.name}",
+            got=f"{kept} of the rows",
+            expected=f"{len(rows)}",
+            remedy="nothing was written: patchcore audit verify names what acts on the table",
+        )
 
 
 def stored(table: Table, record: Mapping[str, Any]) -> dict[str, Any]:

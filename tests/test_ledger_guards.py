@@ -1,0 +1,168 @@
+"""What refuses changes in the database, and what somebody puts there besides: verify tells of all that differs."""
+
+import pytest
+
+from patchcore.adapters.ledger import Ledger
+from patchcore.adapters.ledger.checks import _guards
+from patchcore.errors import Fault
+from tests.tampering import Owner
+
+REFUSE = "EXECUTE FUNCTION patchcore_refuse_change()"
+REPLACED = "DROP TRIGGER images_no_change ON images; CREATE TRIGGER images_no_change"
+NOTHING = "RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN {}; END$$"
+ALLOWS = "the database would allow changes"
+DIFFERS = "the database is not as its migrations made it"
+FOREIGN = "is none of ours: the database may keep other records than it was given"
+BODY = "(SELECT prosrc FROM pg_proc WHERE proname = 'patchcore_refuse_change')"
+COPY = "CREATE FUNCTION other.patchcore_refuse_change() RETURNS trigger LANGUAGE plpgsql AS %%L"
+COPY_THE_BODY = f"DO $do$BEGIN EXECUTE format('{COPY}', {BODY}); END$do$"
+
+DISARMED = {
+    "a trigger that is never asked": (
+        f"{REPLACED} BEFORE UPDATE OR DELETE ON images FOR EACH ROW WHEN (false) {REFUSE}",
+    ),
+    "a trigger of one column": (f"{REPLACED} BEFORE UPDATE OF path OR DELETE ON images FOR EACH ROW {REFUSE}",),
+    "a trigger that comes afterwards": (f"{REPLACED} AFTER UPDATE OR DELETE ON images FOR EACH ROW {REFUSE}",),
+    "a trigger of each statement": (f"{REPLACED} BEFORE UPDATE OR DELETE ON images FOR EACH STATEMENT {REFUSE}",),
+    "a trigger of one change": (f"{REPLACED} BEFORE UPDATE ON images FOR EACH ROW {REFUSE}",),
+    "a trigger that is switched off": ("ALTER TABLE images DISABLE TRIGGER images_no_change",),
+    "a trigger of replicas": ("ALTER TABLE images ENABLE REPLICA TRIGGER images_no_change",),
+    "no trigger": ("DROP TRIGGER images_no_change ON images",),
+    "a trigger that calls another function": (
+        f"CREATE SCHEMA other; CREATE FUNCTION other.patchcore_refuse_change() {NOTHING.format('NEW')}",
+        f"{REPLACED} BEFORE UPDATE OR DELETE ON images FOR EACH ROW EXECUTE FUNCTION other.patchcore_refuse_change()",
+    ),
+}
+
+
+def test_a_function_that_refuses_nothing_is_told_even_where_another_schema_keeps_the_body(postgresql_url: str) -> None:
+    ledger = Ledger(postgresql_url)
+    lenient = f"CREATE OR REPLACE FUNCTION patchcore_refuse_change() {NOTHING.format('COALESCE(NEW, OLD)')}"
+    Owner(postgresql_url).alter("CREATE SCHEMA other", COPY_THE_BODY, lenient)
+    assert ledger.verify().problems == (f"guard patchcore_refuse_change() is altered: {ALLOWS}",)
+
+
+LOOSENED = {
+    "no CHECK": ("batches DROP CONSTRAINT batches_check", "CHECK ((received = (scored + failed))) is missing"),
+    "no UNIQUE": ("images DROP CONSTRAINT images_scored_batch_path_key", "UNIQUE (scored_batch, path) is missing"),
+    "no FOREIGN KEY": (
+        "images DROP CONSTRAINT images_scored_batch_fkey",
+        "FOREIGN KEY (scored_batch) REFERENCES batches(sequence) is missing",
+    ),
+    "a reference that is not checked": (
+        "images DISABLE TRIGGER ALL",
+        "FOREIGN KEY (scored_batch) REFERENCES batches(sequence) is altered",
+    ),
+    "no NOT NULL": ("overrides ALTER COLUMN who DROP NOT NULL", "column overrides.who is altered"),
+    "a default": ("overrides ALTER COLUMN who SET DEFAULT 'nobody'", "column overrides.who is altered"),
+    "less digits": ("images ALTER COLUMN score TYPE real", "column images.score is altered"),
+    "a table that a crash empties": ("events SET UNLOGGED", "table events is altered"),
+    "row security": ("images ENABLE ROW LEVEL SECURITY", "table images is altered"),
+}
+
+
+def test_every_guard_and_rule_of_postgresql_that_was_disarmed_or_loosened_is_told(postgresql_url: str) -> None:
+    Ledger(postgresql_url)
+    for way, statements in DISARMED.items():
+        word = "missing" if way == "no trigger" else "altered"
+        assert f"guard images_no_change on images is {word}: {ALLOWS}" in _told(postgresql_url, *statements), way
+    for way, (statement, words) in LOOSENED.items():
+        told = _told(postgresql_url, f"ALTER TABLE {statement}")
+        assert any(problem.endswith(f"{words}: {DIFFERS}") for problem in told), way
+    assert _told(postgresql_url) == []
+
+
+def _told(url: str, *statements: str) -> list[str]:
+    """Return what is told while the statements stand; they are taken back."""
+    database = Owner(url).database
+    with database.writing() as connection, connection.begin_nested() as attempt:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+        told = list(_guards(database.kind, connection))
+        attempt.rollback()
+    return told
+
+
+@pytest.mark.parametrize(
+    ("table", "old", "new"),
+    [
+        ("batches", "CHECK (received = scored + failed)", "CHECK (true)"),
+        ("images", "FOREIGN KEY(scored_batch) REFERENCES batches (sequence)", "CHECK (true)"),
+        ("images", ") STRICT", ")"),
+    ],
+)
+def test_a_rule_of_sqlite_that_was_loosened_is_told(sqlite_url: str, table: str, old: str, new: str) -> None:
+    ledger = Ledger(sqlite_url)
+    owner = Owner(sqlite_url)
+    ((statement,),) = owner.rows(f"SELECT sql FROM sqlite_master WHERE name = '{table}'")  # noqa: S608
+    words = statement.replace(")\n STRICT", ") STRICT")
+    assert old in words
+    loosened = words.replace(old, new).replace("'", "''")
+    owner.alter(
+        "PRAGMA writable_schema = ON",
+        f"UPDATE sqlite_master SET sql = '{loosened}' WHERE name = '{table}'",  # noqa: S608
+    )
+    assert ledger.verify().problems == (f"table {table} is altered: {DIFFERS}",)
+
+
+@pytest.mark.parametrize("word", ["missing", "altered"])
+def test_a_guard_of_sqlite_that_was_disarmed_is_told(sqlite_url: str, word: str) -> None:
+    ledger = Ledger(sqlite_url)
+    lenient = "CREATE TRIGGER images_no_delete BEFORE DELETE ON images BEGIN SELECT 1; END"
+    Owner(sqlite_url).alter("DROP TRIGGER images_no_delete", *([lenient] if word == "altered" else []))
+    assert ledger.verify().problems == (f"guard images_no_delete is {word}: {ALLOWS}",)
+
+
+def test_an_index_that_was_dropped_is_told_and_one_that_was_added_is_not(sqlite_url: str) -> None:
+    ledger = Ledger(sqlite_url)
+    Owner(sqlite_url).alter("CREATE INDEX faster ON images (score)")
+    assert ledger.verify().ok
+    Owner(sqlite_url).alter("DROP INDEX images_by_sha256")
+    assert ledger.verify().problems == (f"index images_by_sha256 is missing: {DIFFERS}",)
+
+
+@pytest.mark.parametrize("table", ["chain", "events"])
+def test_a_record_that_a_foreign_trigger_swallows_is_not_reported_as_kept(
+    ledger: Ledger, ledger_url: str, table: str
+) -> None:
+    if ledger_url.startswith("sqlite"):
+        Owner(ledger_url).alter(f"CREATE TRIGGER spy BEFORE INSERT ON {table} BEGIN SELECT RAISE(IGNORE); END")
+        name = "trigger spy"
+    else:
+        swallow = f"CREATE TRIGGER spy BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION swallow()"
+        Owner(ledger_url).alter(f"CREATE FUNCTION swallow() {NOTHING.format('NULL')}", swallow)
+        name = f"trigger spy on {table}"
+    with pytest.raises(Fault, match=f"did not keep what was written into its table {table}"):
+        ledger.record_event("bottle", "ingest", {}, who="ann")
+    assert (ledger.verify().records, ledger.events("bottle")) == (0, [])
+    assert f"{name} {FOREIGN}" in ledger.verify().problems
+
+
+def test_a_record_that_a_rule_swallows_is_not_reported_as_kept(postgresql_url: str) -> None:
+    ledger = Ledger(postgresql_url)
+    Owner(postgresql_url).alter("CREATE RULE spy AS ON INSERT TO events DO INSTEAD NOTHING")
+    with pytest.raises(Fault, match="did not keep"):
+        ledger.record_event("bottle", "ingest", {}, who="ann")
+    assert ledger.verify().problems == (f"rule spy on events {FOREIGN}",)
+
+
+def test_a_trigger_that_changes_what_is_stored_is_told(postgresql_url: str) -> None:
+    ledger = Ledger(postgresql_url)
+    nobody = "RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.who = 'nobody'; RETURN NEW; END$$"
+    spy = "CREATE TRIGGER spy BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION rename_who()"
+    Owner(postgresql_url).alter(f"CREATE FUNCTION rename_who() {nobody}", spy)
+    ledger.record_event("bottle", "ingest", {}, who="ann")
+    found = ledger.verify()
+    assert found.first_bad == 1
+    assert f"trigger spy on events {FOREIGN}" in found.problems
+
+
+def test_what_postgresql_prints_of_new_tables_is_what_verify_compares_with(postgresql_url: str) -> None:
+    database = Ledger(postgresql_url)._database
+    with database.reading() as connection:
+        assert database.kind.standing(connection) == database.kind.made()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('ledger') / 'ledger.db'}"
