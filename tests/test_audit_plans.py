@@ -89,7 +89,7 @@ def test_questions_load_neither_networks_nor_services(filled_ledger_url: str, em
         ["normal", digest("three.png")],
         ["bank", "bottle", "1"],
         ["compare", "bottle", "1", "2"],
-        ["at", "bottle", "2999-01-01"],
+        ["at", "bottle", datetime.now(UTC).isoformat()],
         ["history", "bottle"],
         ["completeness", "monday"],
     ]

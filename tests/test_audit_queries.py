@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from patchcore.adapters.ledger import Ledger
-from patchcore.adapters.ledger.records import ImageScore
+from patchcore.adapters.ledger.records import ImageScore, now
 from patchcore.files import sha256_of
 from patchcore.layout import Workspace
 from tests.ledgers import (
@@ -325,7 +325,8 @@ def test_a_question_without_an_answer_gets_one_clear_line(ask_filled: Ask, run: 
         (("compare", "bottle", "1", "1"), 2, "bank version 1 of bottle cannot be compared with itself"),
         (("normal", "nowhere.png"), 2, "nowhere.png names no image"),
         (("history", "cable"), 3, "the ledger knows no category cable"),
-        (("at", "cable", "2999-01-01"), 3, "cable had no bank in production at 2999-01-01T00:00:00.000000Z"),
+        (("at", "cable", "2020-01-01"), 3, "cable had no bank in production at 2020-01-01T00:00:00.000000Z"),
+        (("at", "bottle", "2999-01-01"), 3, "the future is not recorded: got 2999-01-01T00:00:00.000000Z"),
         (("at", "bottle", "yesterday"), 2, "'yesterday' is no time"),
         (("completeness", "4711"), 3, "no batch '4711' in the ledger"),
     )
@@ -344,12 +345,12 @@ def test_tables_fit_100_columns_and_show_the_answer(
     questions = (
         (("batch", "monday", "--images"), ("scoring 2 of 2", "a new bank", "I can see it", "three.png")),
         (("dataset", "bottle", "3"), ("its images: 5", "test/scratch", "banks built from it")),
-        (("image", digest("scratch.png")), ("2 scorings", "normal, then ANOMALOUS", "eve")),
+        (("image", digest("scratch.png")), ("2 scorings", "normal, then", "ANOMALOUS", "eve")),
         (("normal", digest("three.png")), ("2 to 2", "not on this machine", "tuesday", "passed")),
         (("normal", digest("new.png")), ("evaluation, scratch", "measured on it, not built from it: bottle 3")),
         (("normal", digest("nobody")), ("in no data-set version",)),
         (("bank", "bottle", "1"), ("promote", "monday", "--fetch gets it")),
-        (("at", "bottle", "2999-01-01"), ("until", "now", "eve, promote", "promote 3")),
+        (("at", "bottle", now()), ("until", "now", "eve, promote", "promote 3")),
         (("compare", "bottle", "1", "2"), ("decided alike", "shift/scratch.png", "7.0000 ANOMALOUS", "2.0000 normal")),
         (("history", "bottle"), ("in production: version 3", "gate NOT passed", "approves", "reconcile")),
         (("completeness", "monday"), ("complete", "gone, not compared")),
@@ -360,7 +361,33 @@ def test_tables_fit_100_columns_and_show_the_answer(
         assert max(map(len, done.stdout.splitlines())) <= 100, done.stdout
         said = " ".join(done.stdout.replace("│", " ").split())
         assert all(words in said for words in shown), done.stdout
-        assert "000Z" not in said  # times to the second
+
+
+def test_a_time_from_the_history_is_answered_with_the_promotion_of_that_time(
+    ask_filled: Ask, filled: Ledger, run: Run, place: Workspace
+) -> None:
+    shown = run("audit", "history", "bottle", "-w", place.root).stdout
+    for decision in filled.history("bottle")[:2]:
+        (line,) = (line for line in shown.splitlines() if f" {decision.sequence} " in line.partition("Z")[0])
+        time = line.split("│")[2].strip()
+        assert ask_filled("at", "bottle", time)["decision"]["sequence"] == decision.sequence
+
+
+def test_tables_break_no_word_at_80_columns_and_are_wider_where_nobody_said_how_wide(
+    filled_ledger_url: str, run: Run, place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATCHCORE_LEDGER_URL", filled_ledger_url)
+    words = {"ANOMALOUS", "threshold", "decision", "passed", "alarms", "changed", "calibration", "--fetch"}
+    for question in (("normal", digest("three.png")), ("bank", "bottle", "2"), ("image", digest("scratch.png"))):
+        monkeypatch.setenv("COLUMNS", "80")
+        narrow = run("audit", *question, "-w", place.root).stdout
+        monkeypatch.delenv("COLUMNS")
+        wide = run("audit", *question, "-w", place.root).stdout
+        widths = [max(len(line.rstrip()) for line in shown.splitlines() if "│" in line) for shown in (narrow, wide)]
+        assert widths[0] <= 80 < widths[1] <= 120
+        cells = {word for word in wide.replace("│", " ").split() if word in words}
+        assert cells
+        assert cells <= set(narrow.replace("│", " ").split()), narrow
 
 
 def test_a_long_list_is_cut_with_a_word_about_the_rest(ask: Ask, run: Run, place: Workspace, ledger: Ledger) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -15,11 +15,14 @@ from flows.demo_data import DemoImages, fill_batch
 from patchcore.bank import MemoryBank
 from patchcore.errors import Refused
 from patchcore.explanation import Patch
+from patchcore.explanation_sheet import explanation_sheet
 from patchcore.files import sha256_of
 from patchcore.images import load_rgb
 from patchcore.layout import Workspace
 from patchcore.lifecycle.scoring import batches
+from patchcore.lifecycle.scoring import explain as explain_module
 from patchcore.lifecycle.scoring.explain import explain
+from patchcore.lifecycle.scoring.overrides import override
 from patchcore.lifecycle.services import Services, open_services
 
 Done = CompletedProcess[str]
@@ -106,6 +109,29 @@ def test_the_picture_shows_both_patches(services: Services, image: Path, tmp_pat
     assert red[:, third : 2 * third].any()
     assert green[:, 2 * third :].any()
     assert not green[:, : 2 * third].any()
+
+
+def test_the_picture_says_which_scoring_it_was_and_what_a_person_decided(
+    services: Services, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Sequence[str]] = []
+
+    def draw(*arguments: Any) -> Any:
+        written.append(arguments[-1])
+        return explanation_sheet(*arguments)
+
+    monkeypatch.setattr(explain_module, "explanation_sheet", draw)
+    anomalous = explain(services, "b1", image.name, output=tmp_path / "a.png")["anomalous"]
+    override(services, "b1", image.name, anomalous=not anomalous, reason="I can see it")
+    explain(services, "b1", image.name, output=tmp_path / "b.png")
+    (first, second) = written
+    assert first[1].startswith("batch b1, scoring 1, cell, bank version 1, scored 20")
+    assert second[:2] == first
+    words = "normal" if anomalous else "ANOMALOUS"
+    assert f"decided {words}, 20" in second[2]
+    assert second[2].endswith(": I can see it")
+    with Image.open(tmp_path / "a.png") as before, Image.open(tmp_path / "b.png") as after:
+        assert after.height > before.height
 
 
 def test_a_normal_image_that_was_taken_away_comes_from_what_dvc_keeps(services: Services, image: Path) -> None:

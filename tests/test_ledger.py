@@ -245,6 +245,14 @@ def test_an_override_is_a_record_of_its_own_and_hides_nothing(known: Ledger) -> 
     assert len(known.overrides("4711")) == 2
 
 
+def test_an_override_of_a_scoring_that_is_no_longer_the_last_is_refused(known: Ledger) -> None:
+    known.record_batch(_batch(), IMAGES)
+    known.record_batch(_batch(reason="again"), IMAGES, rescored=True)
+    with pytest.raises(Refused, match="got scoring 2 since, expected scoring 1 as the last"):
+        known.record_override("4711", "a.png", anomalous=False, reason="dust", who="eve", scoring=1)
+    assert known.record_override("4711", "a.png", anomalous=False, reason="dust", who="eve", scoring=2).scoring == 2
+
+
 def test_what_happened_is_kept_in_its_order(known: Ledger) -> None:
     first = known.record_event("bottle", "ingest", {"taken": 3}, who="ann")
     second = known.record_event("bottle", "retrain", {"bank_version": 2}, who="ann")
@@ -260,10 +268,10 @@ def test_two_banks_are_compared_over_the_batches_that_both_scored(known: Ledger)
     again = {"bank_version": 2, "bank_sha256": "bank2", "reason": "again"}
     known.record_batch(_batch(kinder, **again), kinder, rescored=True)
     known.record_batch(_batch(IMAGES[:1], batch="4712", **(again | {"reason": None})), IMAGES[:1])
-    (found,) = known.disagreements("bottle", 1, 2)
+    (found,) = known.comparison("bottle", 1, 2).disagreements
     assert (found.batch, found.path, found.first_anomalous, found.second_anomalous) == ("4711", "a.png", True, False)
     assert (found.first_score, found.second_score) == (7.5, 1.0)
-    assert known.disagreements("bottle", 1, 3) == []
+    assert known.comparison("bottle", 1, 3).disagreements == ()
 
 
 def test_a_data_set_version_has_the_images_that_came_less_those_that_went(known: Ledger) -> None:

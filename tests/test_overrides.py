@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
+from patchcore.adapters.ledger.records import RecordedBatch
 from patchcore.errors import Refused, UsageError
 from patchcore.layout import Workspace
+from patchcore.lifecycle.scoring import overrides
 from patchcore.lifecycle.scoring.overrides import override
+from patchcore.lifecycle.scoring.recorded import require_batch
 from patchcore.lifecycle.services import Services, open_services
 
 Done = CompletedProcess[str]
@@ -58,6 +62,21 @@ def test_a_decision_can_be_taken_back_but_not_twice(services: Services, image: d
         with pytest.raises(Refused, match="already"):
             override(services, "first", image["sha256"], anomalous=anomalous, reason="second look")
     assert [(entry.old, entry.new) for entry in services.ledger.overrides("first")] == [(True, False), (False, True)]
+
+
+def test_a_batch_that_was_scored_again_since_somebody_looked_is_not_overridden(
+    services: Services, image: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look_and_be_overtaken(services: Services, batch: str) -> RecordedBatch:
+        found = require_batch(services, batch)
+        again = replace(found.record, reason="a second look")
+        services.ledger.record_batch(again, found.images, rescored=True)
+        return found
+
+    monkeypatch.setattr(overrides, "require_batch", look_and_be_overtaken)
+    with pytest.raises(Refused, match="got scoring 2 since, expected scoring 1 as the last"):
+        override(services, "first", image["sha256"], anomalous=False, reason="dust")
+    assert services.ledger.overrides("first") == []
 
 
 def test_what_names_no_image_is_refused(services: Services) -> None:

@@ -1,15 +1,18 @@
 """A normal image that turned out not to be one, taken out by the command line from a real category."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
+from flows.demo_data import DemoImages
 from patchcore.files import read_json, sha256_of
 from patchcore.layout import Workspace
 from patchcore.lifecycle.intake import withdrawal
+from patchcore.lifecycle.production.registration import record_dataset
 from patchcore.lifecycle.services import open_services
 
 Run = Callable[..., CompletedProcess[str]]
@@ -47,6 +50,22 @@ def test_a_withdrawn_image_lies_in_quarantine_with_the_reason_and_is_in_no_later
     again = run("withdraw", "cell", sha256, "--reason", "a crack", "--json", "-w", category.root)
     assert json.loads(again.stdout) == value
     assert len(services.ledger.events("cell", "withdraw")) == 1
+
+
+def test_a_withdrawal_that_brings_an_earlier_content_back_ends_the_membership(
+    category: Workspace, cells: DemoImages, run: Run
+) -> None:
+    services = open_services(category.root)
+    image = Path(shutil.copy(cells.new[0], category.good_normals("cell")))
+    sha256 = sha256_of(image)
+    assert record_dataset(services, "cell").number == 2
+    assert [(place.first, place.last) for place in services.ledger.memberships(sha256)] == [(2, None)]
+    done = run("withdraw", "cell", image.name, "--reason", "a crack", "--json", "-w", category.root)
+    assert json.loads(done.stdout)["dataset_version"] == 1
+    assert [(place.first, place.last) for place in services.ledger.memberships(sha256)] == [(2, 2)]
+    assert "2 to 2" in run("audit", "normal", sha256, "-w", category.root).stdout
+    stayed = sha256_of(sorted(category.good_normals("cell").iterdir())[0])
+    assert [(place.first, place.last) for place in services.ledger.memberships(stayed)] == [(1, None)]
 
 
 def test_a_withdrawal_that_was_killed_after_the_move_is_completed(

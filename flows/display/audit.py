@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flows.display.lifecycle import bank_rows
-from flows.display.terminal import Row, number, say, show_pairs, show_table
+from flows.display.terminal import Row, moment, number, say, show_pairs, show_table, to_the_second
 
 _SHOWN = 20
 
@@ -14,13 +14,13 @@ Value = Mapping[str, Any]
 def batch(value: Value) -> None:
     """Show which bank scored a batch, where that bank came from, and what was changed about the batch since."""
     dataset, promotion = value["dataset"], value["promotion"]
-    promoted = f"{_time(promotion['at'])} by {promotion['who']}: {promotion['reason']}" if promotion else "never"
+    promoted = f"{moment(promotion['at'])} by {promotion['who']}: {promotion['reason']}" if promotion else "never"
     anomalous = sum(image["anomalous"] for image in value["images"])
     show_pairs(
         f"batch {value['batch']}, scoring {value['scoring']} of {len(value['scorings'])}",
         [
             ("category", value["category"]),
-            ("scored at", f"{_time(value['scored_at'])} by {value['who']}"),
+            ("scored at", f"{moment(value['scored_at'])} by {value['who']}"),
             ("images", f"{value['received']} received, {value['scored']} scored, {len(value['failed'])} failed"),
             ("anomalous", "archived" if value["archived"] else anomalous),
             ("bank version", f"{value['bank_version']}, sha256 {_short(value['bank_sha256'])}"),
@@ -34,7 +34,7 @@ def batch(value: Value) -> None:
     )
     if len(value["scorings"]) > 1:
         rows = [
-            (entry["scoring"], _time(entry["scored_at"]), entry["who"], entry["bank_version"], entry["reason"] or "")
+            (entry["scoring"], moment(entry["scored_at"]), entry["who"], entry["bank_version"], entry["reason"] or "")
             for entry in value["scorings"]
         ]
         _show_some("scorings", ("scoring", "scored at", "by", "bank version", "reason"), rows)
@@ -52,7 +52,7 @@ def dataset(value: Value) -> None:
             ("sha256", value["sha256"]),
             ("normal images", value["normals"]),
             ("evaluation images", value["evaluation_images"]),
-            ("recorded", f"{_time(value['at'])} by {value['who']}"),
+            ("recorded", f"{moment(value['at'])} by {value['who']}"),
             ("git commit", value["git_commit"] or "none"),
             ("banks built from it", ", ".join(map(str, value["banks"])) or "none"),
         ],
@@ -67,7 +67,7 @@ def image(value: Value) -> None:
     """Show every scoring of an image."""
     rows = [
         (
-            _time(record["scored_at"]),
+            moment(record["scored_at"]),
             f"{record['batch']}, scoring {record['scoring']}",
             record["bank_version"],
             "-" if record["score"] is None else number(record["score"]),
@@ -78,6 +78,8 @@ def image(value: Value) -> None:
     ]
     title = f"image {_short(value['sha256'])}: {len(rows)} scorings"
     _show_some(title, ("scored at", "batch", "bank", "score", "threshold", "decision"), rows)
+    if missing := value["archives_missing"]:
+        say(f"archives that are not here, which may hold more: {', '.join(missing[:_SHOWN])}{_more(len(missing))}")
     if changed := [entry for record in value["records"] for entry in record["overrides"]]:
         _overrides(changed)
 
@@ -90,7 +92,7 @@ def bank(value: Value) -> None:
         show_pairs(title, [("bank rows", bank_rows(found["rows"], found)), ("every patch within", radius)])
     else:
         say(f"{title}: the bank is not on this machine, --fetch gets it")
-    decisions = [(_time(entry["at"]), entry["action"], entry["who"], entry["reason"]) for entry in value["decisions"]]
+    decisions = [(moment(entry["at"]), entry["action"], entry["who"], entry["reason"]) for entry in value["decisions"]]
     _show_some(f"decisions about it: {len(decisions)}", ("at", "action", "who", "reason"), decisions)
     _batches(f"batches that it scored: {len(value['batches'])}", value["batches"])
 
@@ -107,7 +109,7 @@ def normal(value: Value) -> None:
         (entry["category"], entry["bank_version"], entry["dataset_version"], _role(entry), len(entry["batches"]))
         for entry in value["banks"]
     ]
-    _show_some(f"banks built from it: {len(banks)}", ("category", "bank", "data-set version", "role", "batches"), banks)
+    _show_some(f"banks built from it: {len(banks)}", ("category", "bank", "data set", "role", "batches"), banks)
     scored = [entry for bank in value["banks"] for entry in bank["batches"]]
     _batches(f"batches that they scored: {len(scored)}", scored)
     for words, entries, version in (
@@ -122,12 +124,12 @@ def normal(value: Value) -> None:
 def at(value: Value) -> None:
     """Show what was in production at a time, and who had decided that."""
     show_pairs(
-        f"{value['category']} at {_time(value['at'])}",
+        f"{value['category']} at {moment(value['at'])}",
         [
             ("bank version", value["bank_version"]),
             ("sha256", value["bank_sha256"]),
-            ("since", _time(value["since"])),
-            ("until", _time(value["until"]) if value["until"] else "now"),
+            ("since", moment(value["since"])),
+            ("until", moment(value["until"]) if value["until"] else "now"),
             ("after bank version", value["from_version"] or "none"),
             ("decided by", f"{value['who']}, {_action(value['decision'])}"),
             ("reason", value["reason"]),
@@ -160,7 +162,8 @@ def compare(value: Value) -> None:
     if rows:
         _show_some("decided differently", ("batch", "image", f"bank {first}", f"bank {second}"), rows)
     if value["archived"]:
-        say(f"not compared, for their images lie in an archive: {len(value['archived'])} batches")
+        count = len(value["archived"])
+        say(f"not compared, for their images lie in an archive: {count} of {count + len(value['batches'])} batches")
 
 
 def completeness(value: Value) -> None:
@@ -183,7 +186,7 @@ def completeness(value: Value) -> None:
 def history(value: Value) -> None:
     """Show every decision about a category."""
     rows = [
-        (entry["sequence"], _time(entry["at"]), _action(entry), _change(entry), entry["who"], _why(entry))
+        (entry["sequence"], moment(entry["at"]), _action(entry), _change(entry), entry["who"], _why(entry))
         for entry in value["history"]
     ]
     title = f"{value['category']}, in production: {f'version {now}' if (now := value['production']) else 'nothing'}"
@@ -194,27 +197,28 @@ def history(value: Value) -> None:
 
 
 def _batches(title: str, entries: Sequence[Value]) -> None:
+    several = len({entry["category"] for entry in entries}) > 1
     rows = [
         (
             entry["batch"] if entry["scoring"] == 1 else f"{entry['batch']}, scoring {entry['scoring']}",
-            f"{entry['category']} {entry['bank_version']}",
-            _time(entry["scored_at"]),
-            entry["received"],
-            entry["failed"],
-            "archived" if entry["passed"] is None else entry["passed"],
+            f"{entry['category']} {entry['bank_version']}" if several else entry["bank_version"],
+            to_the_second(entry["scored_at"]),
+            f"{entry['received']}, {entry['failed']} failed" if entry["failed"] else entry["received"],
+            "-" if entry["passed"] is None else entry["passed"],
             "-" if entry["anomalous"] is None else entry["anomalous"],
             entry["overridden"],
         )
         for entry in entries
     ]
-    columns = ("batch", "bank", "scored at", "received", "failed", "passed", "anomalous", "overridden")
-    _show_some(title, columns, rows)
+    _show_some(title, ("batch", "bank", "scored at", "images", "passed", "alarms", "changed"), rows)
+    if archived := sum(entry["passed"] is None for entry in entries):
+        say(f"not counted, for their images lie in an archive: {archived} of {len(entries)} batches")
 
 
 def _overrides(entries: Sequence[Value]) -> None:
     rows = [
         (
-            _time(entry["at"]),
+            moment(entry["at"]),
             f"{entry['batch']}, scoring {entry['scoring']}",
             entry["path"],
             f"{_decision(entry['old'])} to {_decision(entry['new'])}",
@@ -242,11 +246,6 @@ def _show_some(title: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
 
 def _more(count: int) -> str:
     return f" … and {count - _SHOWN} more, see --json" if count > _SHOWN else ""
-
-
-def _time(text: str) -> str:
-    """Return a recorded time to the second: 2026-01-31T02:13:00.000000Z -> 2026-01-31 02:13:00Z."""
-    return f"{text[:10]} {text[11:19]}Z"
 
 
 def _short(sha256: str) -> str:

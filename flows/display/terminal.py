@@ -1,7 +1,10 @@
 """Writing to a terminal: lines, pairs and tables, a little indented."""
 
+import os
+import sys
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -9,9 +12,14 @@ from rich.text import Text
 
 Row = Sequence[object]
 
+_PIPED = 120
+"""How wide a table may be where nobody said how wide the terminal is."""
+_INDENT = 2
+
 
 def _console() -> Console:
-    return Console(highlight=False, soft_wrap=True)
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED
+    return Console(highlight=False, soft_wrap=True, width=width)
 
 
 def say(text: str) -> None:
@@ -26,16 +34,44 @@ def show_pairs(title: str, rows: Sequence[tuple[str, object]]) -> None:
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Row], *, header: bool = True) -> None:
     """Write a table under its title."""
-    table = Table(show_header=header)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
     console = _console()
+    cells = [[str(cell) for cell in row] for row in rows]
+    borders = 3 * len(columns) + 1
+    table = Table(show_header=header)
+    for column, width in zip(columns, _widths([columns, *cells], console.width - borders - _INDENT), strict=True):
+        table.add_column(column, overflow="fold", width=width)
+    for row in cells:
+        table.add_row(*map(Text, row))
     console.print(f"  {title}", style="bold", markup=False)
-    console.print(Padding(table, (0, 0, 0, 2)), soft_wrap=False)
+    console.print(Padding(table, (0, 0, 0, _INDENT)), soft_wrap=False)
+
+
+def _widths(rows: Sequence[Sequence[str]], space: int) -> list[int]:
+    """Return the width of each column: no word is broken but the longest, and those only where they do not fit."""
+    columns = list(zip(*rows, strict=True))
+    whole = [max(_width(cell.splitlines()) for cell in column) for column in columns]
+    widths = [max(_width(cell.split()) for cell in column) for column in columns]
+    while sum(widths) > max(space, len(widths)):
+        widths[max(reversed(range(len(widths))), key=widths.__getitem__)] -= 1  # of equal ones the last: not the time
+    for wide in sorted(range(len(widths)), key=lambda index: whole[index] - widths[index]):
+        widths[wide] += max(0, min(whole[wide] - widths[wide], space - sum(widths)))
+    return widths
+
+
+def _width(words: Sequence[str]) -> int:
+    return max(map(cell_len, words), default=1)
 
 
 def number(value: float | None) -> str:
     """Return a metric or a score as a person reads it."""
     return "no masks" if value is None else f"{value:.4f}"
+
+
+def moment(text: str) -> str:
+    """Return a recorded time in full, to be asked for again: 2026-01-31T02:13:00.25Z -> 2026-01-31 02:13:00.25Z."""
+    return text.replace("T", " ")
+
+
+def to_the_second(text: str) -> str:
+    """Return the second of a recorded time, in tables too narrow for more: 2026-01-31 02:13:00Z."""
+    return f"{text[:10]} {text[11:19]}Z"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Integer, and_, func, select, type_coerce
@@ -11,7 +11,6 @@ from patchcore.adapters.ledger.database import Book, add_record, all_records, as
 from patchcore.adapters.ledger.links import append
 from patchcore.adapters.ledger.records import (
     BatchRecord,
-    ImageRecord,
     ImageScore,
     Override,
     RecordedBatch,
@@ -21,6 +20,14 @@ from patchcore.adapters.ledger.records import (
 )
 from patchcore.adapters.ledger.tables import archives, batches, images, overrides
 from patchcore.errors import Refused
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One scoring of an image, with the batch that it was in."""
+
+    batch: BatchRecord
+    image: ImageScore
 
 
 class Batches(Book):
@@ -109,18 +116,32 @@ class Batches(Book):
             found.append(ScoredBatch(as_record(BatchRecord, row), count, overridden.get(row["sequence"], 0)))
         return found
 
-    def record_override(self, batch: str, path: str, *, anomalous: bool, reason: str, who: str) -> Override:
+    def record_override(
+        self, batch: str, path: str, *, anomalous: bool, reason: str, who: str, scoring: int | None = None
+    ) -> Override:
         """Record that a person decides otherwise about an image of a batch, as it was scored last.
 
+        Args:
+            batch: The batch's name.
+            path: Of the image, as recorded.
+            anomalous: What it is.
+            reason: Why.
+            who: Who says so.
+            scoring: The scoring that this person looked at; None: whichever is the last.
+
         Raises:
-            Refused: there is no such image, it could not be scored, or this is decided already.
+            Refused: there is no such image, it could not be scored, its images lie in an archive, this is decided
+                already, or the batch was scored again since that scoring.
         """
         with self._database.writing() as connection:
             latest = select(batches).where(batches.c.batch == batch).order_by(batches.c.scoring.desc()).limit(1)
             scored = connection.execute(latest).mappings().first()
             old = None if scored is None else _decision(connection, scored["sequence"], path)
+            if scored is not None and scoring not in {None, scored["scoring"]}:
+                raise _no_override(batch, path, f"scoring {scored['scoring']} since", f"scoring {scoring} as the last")
             if scored is None or old is None or old == anomalous:
-                raise _no_override(batch, path, old)
+                archived = scored is not None and old is None and _is_archived(connection, scored["sequence"])
+                raise _no_override(batch, path, _standing(old, archived=archived))
             values: dict[str, Any] = {
                 "path": path,
                 "old": old,
@@ -208,11 +229,20 @@ def _decision(connection: Connection, scored_batch: int, path: str) -> bool | No
     return connection.scalar(said_by_bank)
 
 
-def _no_override(batch: str, path: str, old: bool | None) -> Refused:
+def _standing(old: bool | None, *, archived: bool) -> str:
+    """Say why a decision cannot be changed."""
+    if archived:
+        return "its images lie in an archive"
+    return "no such image that was scored" if old is None else f"{'anomalous' if old else 'normal'} already"
+
+
+def _no_override(
+    batch: str, path: str, got: str, expected: str = "an image of the batch in the ledger, and the other decision"
+) -> Refused:
     return Refused(
         f"the decision about {path} in batch {batch} is not changed",
-        got="no such image that was scored" if old is None else f"{'anomalous' if old else 'normal'} already",
-        expected="an image of the batch, and the other decision",
+        got=got,
+        expected=expected,
         remedy=f"look at it with: patchcore audit batch {batch}",
     )
 

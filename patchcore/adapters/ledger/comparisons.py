@@ -1,12 +1,12 @@
 """Two banks beside each other, over the batches that both of them scored."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Integer, Row, and_, bindparam, func, select, type_coerce
 
 from patchcore.adapters.ledger.database import Book
-from patchcore.adapters.ledger.records import Comparison, Disagreement
 from patchcore.adapters.ledger.tables import archives, batches, images
 
 # The two scorings are named one pair at a time: a planner that may choose where to start looks for an image in every
@@ -30,6 +30,36 @@ _differing = (
 )
 
 
+@dataclass(frozen=True)
+class Disagreement:
+    """An image of a batch that two banks scored and decided differently on."""
+
+    batch: str
+    path: str
+    sha256: str
+    first_score: float
+    first_anomalous: bool
+    second_score: float
+    second_anomalous: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How two banks decide about the images of batches that both scored.
+
+    Attributes:
+        batches: the names of these batches.
+        archived: those of which a scoring lies in an archive: they are not compared.
+        compared: images that both have a score for.
+        disagreements: those on which they decide differently.
+    """
+
+    batches: tuple[str, ...]
+    archived: tuple[str, ...]
+    compared: int
+    disagreements: tuple[Disagreement, ...]
+
+
 class Comparisons(Book):
     """What two banks say of the same images."""
 
@@ -46,12 +76,6 @@ class Comparisons(Book):
             differing = tuple(entry for pair in here for entry in _disagreements(connection, pair))
         archived = {pair.batch for pair in pairs if pair.archived}
         return Comparison(tuple(sorted({pair.batch for pair in here})), tuple(sorted(archived)), compared, differing)
-
-    def disagreements(self, category: str, first: int, second: int) -> list[Disagreement]:
-        """Return the images of batches that two bank versions both scored where their decisions differ."""
-        with self._database.reading() as connection:
-            pairs = _pairs(connection, category, first, second)
-            return [entry for pair in pairs for entry in _disagreements(connection, pair)]
 
 
 def _pairs(connection: Connection, category: str, first: int, second: int) -> list[Row[Any]]:

@@ -4,13 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, select
 
 from patchcore.adapters.ledger.database import Book, add_record, all_records, first_record
 from patchcore.adapters.ledger.links import append
 from patchcore.adapters.ledger.records import BankRecord, DatasetVersion, Member, Membership, now
-from patchcore.adapters.ledger.tables import banks, datasets, members
+from patchcore.adapters.ledger.tables import banks, datasets, events, members
 from patchcore.errors import Refused
+
+_CHANGES = ("ingest", "withdraw")
+"""The actions of events that name the data-set version that they left behind."""
 
 
 class Datasets(Book):
@@ -83,7 +86,11 @@ class Datasets(Book):
             return sorted(_members(connection, category, number), key=lambda member: member.path)
 
     def memberships(self, sha256: str) -> list[Membership]:
-        """Return the data-set versions that an image is or was in, by its content."""
+        """Return the data-set versions that an image is or was in, by its content.
+
+        A withdrawal can bring an earlier version back, which writes down no difference: the image that is not in it
+        was in all versions up to the latest.
+        """
         query = (
             select(datasets.c.category, datasets.c.number, members.c.path, members.c.part, members.c.added)
             .join_from(members, datasets, members.c.dataset == datasets.c.sequence)
@@ -92,6 +99,7 @@ class Datasets(Book):
         )
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
+            versions = {category: _latest_and_present(connection, category) for category in {row[0] for row in rows}}
         found: list[Membership] = []
         present: dict[tuple[str, str, str], int] = {}
         for category, number, path, part, added in rows:
@@ -99,7 +107,10 @@ class Datasets(Book):
                 present[category, path, part] = number
             else:
                 found.append(Membership(category, path, part, present.pop((category, path, part)), number - 1))
-        return [*found, *(Membership(*place, first, None) for place, first in present.items())]
+        for place, first in present.items():
+            latest, now_present = versions[place[0]]
+            found.append(Membership(*place, first, None if first <= now_present else latest))
+        return found
 
     def unlisted_datasets(self) -> list[DatasetVersion]:
         """Return the data-set versions of which the ledger does not know the images: those of format 1."""
@@ -170,6 +181,18 @@ def _members(connection: Connection, category: str, number: int) -> set[Member]:
     for path, sha256, part, added in connection.execute(query):
         (present.add if added else present.discard)(Member(path, sha256, part))
     return present
+
+
+def _latest_and_present(connection: Connection, category: str) -> tuple[int, int]:
+    """Return the highest number of a category's data-set versions, and the one that its content has.
+
+    They differ where what was recorded last is that an earlier content came back.
+    """
+    newest = select(datasets.c.number, datasets.c.sequence).where(datasets.c.category == category)
+    latest, sequence = connection.execute(newest.order_by(datasets.c.number.desc()).limit(1)).one()
+    changes = and_(events.c.category == category, events.c.action.in_(_CHANGES), events.c.sequence > sequence)
+    summary = connection.scalar(select(events.c.summary).where(changes).order_by(events.c.sequence.desc()).limit(1))
+    return latest, (summary or {}).get("dataset_version", latest)
 
 
 def _changes(dataset: int, before: set[Member], images: Sequence[Member]) -> list[dict[str, Any]]:

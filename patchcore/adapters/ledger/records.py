@@ -185,36 +185,6 @@ class RecordedBatch:
 
 
 @dataclass(frozen=True)
-class Disagreement:
-    """An image of a batch that two banks scored and decided differently on."""
-
-    batch: str
-    path: str
-    sha256: str
-    first_score: float
-    first_anomalous: bool
-    second_score: float
-    second_anomalous: bool
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """How two banks decide about the images of batches that both scored.
-
-    Attributes:
-        batches: the names of these batches.
-        archived: those of which a scoring lies in an archive: they are not compared.
-        compared: images that both have a score for.
-        disagreements: those on which they decide differently.
-    """
-
-    batches: tuple[str, ...]
-    archived: tuple[str, ...]
-    compared: int
-    disagreements: tuple[Disagreement, ...]
-
-
-@dataclass(frozen=True)
 class ScoredBatch:
     """A scoring of a batch and what came of it.
 
@@ -258,14 +228,6 @@ class Archive:
 
 
 @dataclass(frozen=True)
-class ImageRecord:
-    """One scoring of an image, with the batch that it was in."""
-
-    batch: BatchRecord
-    image: ImageScore
-
-
-@dataclass(frozen=True)
 class Verification:
     """What ``verify`` found.
 
@@ -279,6 +241,7 @@ class Verification:
         notes: what could not be checked, in words.
         anchors: with how many anchors the records were compared.
         banks: how many banks were compared with their records; None where none was asked for.
+        checked: how many records were compared with their digests; fewer than there are for a part of a ledger.
     """
 
     ok: bool
@@ -290,6 +253,7 @@ class Verification:
     notes: tuple[str, ...] = ()
     anchors: int = 0
     banks: int | None = None
+    checked: int = 0
 
 
 def images_digest(images: Iterable[tuple[str, str | None]]) -> str:

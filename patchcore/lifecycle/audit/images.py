@@ -9,7 +9,7 @@ from typing import Any
 from patchcore.adapters.ledger.records import BatchRecord, ImageScore
 from patchcore.errors import UsageError
 from patchcore.files import sha256_of
-from patchcore.lifecycle.evidence.archives import scorings_of
+from patchcore.lifecycle.evidence.archives import missing, scorings_of
 from patchcore.lifecycle.scoring.results import image_record
 from patchcore.lifecycle.services import Services
 
@@ -22,6 +22,8 @@ _Scoring = tuple[str, int, str]
 def image(services: Services, sha256_or_file: str) -> dict[str, Any]:
     """Return every scoring of an image, by its sha256 or by the file itself, with the overrides of its decision.
 
+    ``archives_missing`` names the archives that are not here: they may hold scorings of it that are not shown.
+
     Raises:
         UsageError: It is neither a sha256 nor a file.
     """
@@ -33,7 +35,7 @@ def image(services: Services, sha256_or_file: str) -> dict[str, Any]:
         {**image_record(batch, image), "overrides": overrides[batch.batch, batch.scoring, image.path]}
         for batch, image in scorings
     ]
-    return {"sha256": sha256, "records": records}
+    return {"sha256": sha256, "records": records, "archives_missing": missing(services)}
 
 
 def sha256_named(sha256_or_file: str) -> str:

@@ -1,9 +1,10 @@
 """What was in production when, and how it came to be."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from patchcore.adapters.ledger.records import Decision, Event, time_of, utc_text
+from patchcore.adapters.ledger.records import Decision, Event, now, time_of, utc_text
 from patchcore.errors import Refused
 from patchcore.lifecycle.services import Services
 
@@ -16,9 +17,11 @@ def at(services: Services, category: str, time: str) -> dict[str, Any]:
 
     Raises:
         UsageError: The time cannot be read.
-        Refused: Nothing was in production then.
+        Refused: Nothing was in production then, or the time is yet to come.
     """
     moment = time_of(time)
+    decisions = services.ledger.history(category)
+    _require_past(utc_text(moment), decisions)
     found = services.ledger.production_at(category, moment)
     if found is None:
         raise Refused(
@@ -27,7 +30,7 @@ def at(services: Services, category: str, time: str) -> dict[str, Any]:
             expected="a time after the first promotion",
             remedy=f"look at them with: patchcore audit history {category}",
         )
-    decision = next(entry for entry in services.ledger.history(category) if entry.sequence == found.decision)
+    decision = next(entry for entry in decisions if entry.sequence == found.decision)
     return {
         "category": category,
         "at": utc_text(moment),
@@ -40,6 +43,17 @@ def at(services: Services, category: str, time: str) -> dict[str, Any]:
         "reason": decision.reason,
         "decision": asdict(decision),
     }
+
+
+def _require_past(moment: str, decisions: Sequence[Decision]) -> None:
+    latest = max([now(), *(entry.at for entry in decisions)])  # the clock that recorded may be ahead of this one
+    if moment > latest:
+        raise Refused(
+            "the future is not recorded",
+            got=moment,
+            expected=f"a time up to {latest}",
+            remedy="check the time and its zone; a time without one is UTC",
+        )
 
 
 def history(services: Services, category: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Why an image of a recorded batch has its score: its worst patch, beside the nearest normal patch of the bank."""
 
 import io
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def explain(
     source = _source(services, recorded, found)
     normal = None if source is None else load_known(source, found.source_sha256, None)
     if output is not None:
-        _draw(output, recorded, chosen, found, whole, normal)
+        _draw(output, _facts(services, recorded, chosen), chosen, found, whole, normal, record.threshold)
     return _as_json(recorded, chosen, found, whole, source, normal, output)
 
 
@@ -98,22 +99,45 @@ def _candidates(services: Services, batch: RecordedBatch, found: Explanation) ->
         yield kept
 
 
+def _facts(services: Services, batch: RecordedBatch, image: ImageScore) -> list[str]:
+    """Return what the sheet says in words: the bank's decision, which scoring it was, what a person said last."""
+    record = batch.record
+    said = [
+        entry
+        for entry in services.ledger.overrides(record.batch)
+        if (entry.scoring, entry.path) == (record.scoring, image.path)
+    ]
+    return [
+        f"{_decision(image.anomalous)}: score {image.score:.4f}, threshold {record.threshold:.4f}, "
+        f"p-value {image.p_value:.4f}",
+        f"batch {record.batch}, scoring {record.scoring}, {record.category}, bank version {record.bank_version}, "
+        f"scored {record.scored_at}",
+        *textwrap.wrap(
+            "".join(f"{each.who} decided {_decision(each.new)}, {each.at}: {each.reason}" for each in said[-1:]), 100
+        ),
+    ]
+
+
+def _decision(anomalous: bool | None) -> str:
+    return "ANOMALOUS" if anomalous else "normal"
+
+
 def _draw(
-    output: Path, batch: RecordedBatch, image: ImageScore, found: Explanation, whole: Pixels, normal: Pixels | None
+    output: Path,
+    facts: list[str],
+    image: ImageScore,
+    found: Explanation,
+    whole: Pixels,
+    normal: Pixels | None,
+    threshold: float,
 ) -> None:
     from PIL import Image
 
-    record = batch.record
-    facts = [
-        f"{'ANOMALOUS' if image.anomalous else 'normal'}: score {image.score:.4f}, threshold {record.threshold:.4f}, "
-        f"p-value {image.p_value:.4f}",
-        f"batch {record.batch}, {record.category}, bank version {record.bank_version}, scored {record.scored_at}",
-    ]
     source = None if normal is None else Shown(normal, found.source_patch, Path(found.source_path).name)
     if source is None:
         facts.append(f"the normal image with the nearest patch is not to be had any more: {found.source_path}")
     shown = Shown(whole, found.patch, Path(image.path).name)
-    sheet = explanation_sheet(shown, source, found.anomaly_map, record.threshold, found.distance, facts)
+    sheet = explanation_sheet(shown, source, found.anomaly_map, threshold, found.distance, facts)
     encoded = io.BytesIO()
     Image.fromarray(sheet).save(encoded, format="PNG")
     try:

@@ -23,12 +23,15 @@ def override(services: Services, batch: str, image: str, *, anomalous: bool, rea
 
     Raises:
         UsageError: the reason is empty.
-        Refused: there is no such image, it could not be scored, or this is decided already.
+        Refused: there is no such image, it could not be scored, its images lie in an archive, this is decided already,
+            or the batch was scored again meanwhile.
     """
     reason = require_reason(reason)
     found = require_batch(services, batch)
     chosen = require_image(found, image)
-    record = services.ledger.record_override(batch, chosen.path, anomalous=anomalous, reason=reason, who=who())
+    record = services.ledger.record_override(
+        batch, chosen.path, anomalous=anomalous, reason=reason, who=who(), scoring=found.record.scoring
+    )
     said = {"score": chosen.score, "threshold": found.record.threshold, "anomalous": chosen.anomalous}
     return {**asdict(record), "sha256": chosen.sha256, "bank": {**said, "bank_version": found.record.bank_version}}
 

@@ -106,12 +106,6 @@ def _as_json(replayed: Replay) -> dict[str, Any]:
     }
 
 
-def _summary(value: dict[str, Any]) -> dict[str, Any]:
-    names = ("batch", "scoring", "bank_version", "bank_sha256", "ok", "received", "equal", "then", "now")
-    paths = {kind: [entry["path"] for entry in value[kind]] for kind in ("different", "missing")}
-    return {name: value[name] for name in names} | paths
-
-
 def _difference(then: ImageScore, again: ImageScore) -> dict[str, Any]:
     both = None if then.score is None or again.score is None else again.score - then.score
     return {
