@@ -30,6 +30,7 @@ def main(folder: Path) -> None:
         name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PREFECT_", "PATCHCORE_"))
     }
     environment |= {
+        "PATCHCORE_ANCHOR_FILE": str(folder / "anchors.jsonl"),
         "PATCHCORE_USER": "eva@fab",
         "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
         "COLUMNS": "100",
