@@ -364,8 +364,9 @@ def test_tables_fit_100_columns_and_show_the_answer(
 
 
 def test_a_time_from_the_history_is_answered_with_the_promotion_of_that_time(
-    ask_filled: Ask, filled: Ledger, run: Run, place: Workspace
+    ask_filled: Ask, filled: Ledger, run: Run, place: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     shown = run("audit", "history", "bottle", "-w", place.root).stdout
     for decision in filled.history("bottle")[:2]:
         (line,) = (line for line in shown.splitlines() if f" {decision.sequence} " in line.partition("Z")[0])

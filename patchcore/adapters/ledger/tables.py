@@ -3,14 +3,12 @@
 The name of a table is the kind of its records in the chain. `migrations` makes these tables in a database.
 """
 
-import json
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
-    Dialect,
     Double,
     ForeignKey,
     ForeignKeyConstraint,
@@ -20,40 +18,12 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.sqlite import REAL
 
-
-class JsonText(TypeDecorator[Any]):
-    """A JSON object as text, keys sorted: the same value is the same text."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
-        """Return the text of a value."""
-        return json.dumps(value, sort_keys=True, allow_nan=False)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        """Return the value of a text."""
-        return json.loads(value)
-
-
-class Flag(TypeDecorator[bool]):
-    """A truth value as 0 or 1: strict tables of SQLite know no BOOLEAN."""
-
-    impl = Integer
-    cache_ok = True
-
-    def process_bind_param(self, value: bool | None, dialect: Dialect) -> int | None:
-        """Return the number of a truth value."""
-        return None if value is None else int(value)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> bool | None:
-        """Return the truth value of a number."""
-        return None if value is None else bool(value)
+from patchcore.adapters.ledger.column_types import Flag, JsonText
 
 
 def _exact_real() -> Any:
@@ -218,6 +188,8 @@ batches = Table(
     **_OPTIONS,
 )
 
+_ANOMALOUS = text("anomalous = 1")
+
 images = Table(
     "images",
     metadata,
@@ -234,6 +206,8 @@ images = Table(
     CheckConstraint("(score IS NULL) = (p_value IS NULL) AND (score IS NULL) = (anomalous IS NULL)"),
     CheckConstraint("sha256 IS NOT NULL OR reason IS NOT NULL"),
     Index("images_by_sha256", "sha256"),
+    # What a bank called anomalous is counted without a look at what it passed.
+    Index("images_anomalous", "scored_batch", sqlite_where=_ANOMALOUS, postgresql_where=_ANOMALOUS),
     **_OPTIONS,
 )
 

@@ -175,6 +175,8 @@ CREATE TABLE images (
     FOREIGN KEY(scored_batch) REFERENCES batches (sequence)
 )
 
+CREATE INDEX images_anomalous ON images (scored_batch) WHERE anomalous = 1
+
 CREATE INDEX images_by_sha256 ON images (sha256)
 
 CREATE TABLE overrides (

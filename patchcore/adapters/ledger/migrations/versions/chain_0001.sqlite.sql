@@ -185,6 +185,8 @@ CREATE TABLE images (
 )
  STRICT
 
+CREATE INDEX images_anomalous ON images (scored_batch) WHERE anomalous = 1
+
 CREATE INDEX images_by_sha256 ON images (sha256)
 
 CREATE TABLE overrides (
