@@ -36,7 +36,8 @@ _SMALL = {
     "  normals_at_least: 10          # evaluation": "  normals_at_least: 6          # evaluation",
     "defects_at_least: 10": "defects_at_least: 6",
 }
-_ELSEWHERE = ("MLFLOW_TRACKING_URI", "PATCHCORE_LEDGER_URL", "PATCHCORE_WORKSPACE", "PREFECT_API_URL")
+# Settings that lead to services elsewhere, and the width of a terminal, which the workers of pytest-xdist make up.
+_ELSEWHERE = ("MLFLOW_TRACKING_URI", "PATCHCORE_LEDGER_URL", "PATCHCORE_WORKSPACE", "PREFECT_API_URL", "COLUMNS")
 _MLFLOW_PLACES = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
