@@ -1,7 +1,4 @@
-"""What Alembic runs: the migrations, on the connection that it is given, or at PATCHCORE_LEDGER_URL.
-
-`alembic -x` is not needed: `patchcore migrate` does the same. By hand: `alembic --config alembic.ini upgrade head`.
-"""
+"""What Alembic runs: the migrations, on the connection that it is given; Alembic's own command gives it none."""
 
 from alembic import context
 
