@@ -20,13 +20,11 @@ def leave_table(key: str, category: str, rows: Sequence[Mapping[str, Any]], desc
 
 
 def verdict_page(
-    category: str, version: int, verdict: Verdict, outcome: str, metrics: Mapping[str, float | None]
+    category: str, version: int, verdict: Verdict, outcome: str, metrics: Mapping[str, float | str | None]
 ) -> str:
     """Return the gate's verdict as markdown: what was decided, every reason, every metric."""
     reasons = "\n".join(f"- {reason}" for reason in verdict.reasons)
-    rows = "\n".join(
-        f"| {name} | {'no masks' if value is None else f'{value:.4f}'} |" for name, value in metrics.items()
-    )
+    rows = "\n".join(f"| {name} | {_metric(value)} |" for name, value in metrics.items())
     passed = "passed" if verdict.passed else "did not pass"
     return (
         f"# Bank version {version} of {category} {passed} the gate\n\n{outcome}\n\n{reasons}\n\n"
@@ -43,10 +41,14 @@ def validation_page(category: str, report: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def happening_page(text: str, reasons: Sequence[str], warning: str | None) -> str:
+def happening_page(text: str, reasons: Sequence[str], warnings: Sequence[str]) -> str:
     """Return what an ingest or a retrain did as markdown: a sentence, the reasons, and who could not be told."""
-    lines = [text, *(f"- {reason}" for reason in reasons), *([f"**Warning:** {warning}"] if warning else [])]
+    lines = [text, *(f"- {reason}" for reason in reasons), *(f"**Warning:** {warning}" for warning in warnings)]
     return "\n\n".join(lines) + "\n"
+
+
+def _metric(value: float | str | None) -> str:
+    return "no masks" if value is None else value if isinstance(value, str) else f"{value:.4f}"
 
 
 def _key(name: str, category: str) -> str:

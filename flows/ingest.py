@@ -38,7 +38,7 @@ def ingest(workspace: str, category: str, folder: str | None = None, settle: flo
         track(workspace, category)
         push(workspace)
         dataset, event = number(workspace, category, result["waiting"])
-    tell(event)
+    tell(workspace, category, event)
     return {"category": category, **result, **dataset, "anchored": anchor_ledger(workspace)}
 
 

@@ -1,29 +1,39 @@
-"""Whoever is to know what an ingest or a retrain did: Prefect, and the webhook. The ledger knows it already."""
+"""Whoever is to know what an ingest or a retrain did: MLflow, Prefect, the webhook. The ledger knows it already."""
 
 from contextlib import suppress
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import happening_page, leave_markdown
 from flows.notify import notify
 from patchcore.adapters.ledger.records import Event
 from patchcore.lifecycle import happenings
-from patchcore.lifecycle.services import Services
+from patchcore.lifecycle.event_runs import log_events_or_warn
+from patchcore.lifecycle.services import Services, open_services
 
 
-def tell(event: Event | None) -> None:
-    """Leave a page in Prefect and notify the webhook, once for each record; nothing was recorded, nothing is told."""
+def tell(workspace: str, category: str, event: Event | None) -> None:
+    """Tell all of them, the last two once for each record; nothing was recorded, nothing is told.
+
+    MLflow is brought up to date in any case: a run before this one may have died before it was.
+    """
+    warnings = [log_runs(workspace, category)]
     if event is None:
         return
     text = happenings.describe(event)
-    warning = notify(event, text)
-    reasons = [*event.summary.get("reasons", ()), *_quarantined(event)]
-    leave_markdown(f"{event.action}-report", event.category, happening_page(text, reasons, warning))
+    warnings.append(notify(event, text))
+    page = happening_page(text, happenings.details(event), [each for each in warnings if each])
+    leave_markdown(f"{event.action}-report", event.category, page)
 
 
 def tell_failure(services: Services, category: str, error: Exception) -> None:
     """Record and tell that a retrain was refused or failed; what fails here must not hide that."""
     with suppress(Exception):
-        tell(happenings.record_failure(services, category, error))
+        tell(str(services.workspace.root), category, happenings.record_failure(services, category, error))
 
 
-def _quarantined(event: Event) -> list[str]:
-    return [f"`{each['path']}`: {each['reason']}" for each in event.summary.get("quarantined", ())]
+@task(task_run_name="log to MLflow what happened to {category}", cache_policy=NO_CACHE)
+def log_runs(workspace: str, category: str) -> str | None:
+    """Give a run in MLflow to whatever the ledger recorded; return a warning where that fails."""
+    return log_events_or_warn(open_services(workspace), category)

@@ -4,9 +4,11 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,8 +21,12 @@ from patchcore.lifecycle import happenings
 from patchcore.lifecycle.intake.due import built_anew, due_work, situation
 from patchcore.lifecycle.production.registration import ingest_message
 from patchcore.lifecycle.services import Services, open_services
+from tests.servers import free_port
 from tests.test_flows import latest_artifact
 from tests.webhooks import listening
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run as MlflowRun
 
 Done = CompletedProcess[str]
 Run = Callable[..., Done]
@@ -139,6 +145,72 @@ def test_a_retrain_that_is_refused_is_recorded_shown_and_told_and_a_deaf_webhook
     assert [f"warning: {warning}" in each.stderr for each in done] == [False, True]
     assert warning in latest_artifact("retrain-report-cell")
     assert hook.address not in done[1].stderr + done[1].stdout
+    services = open_services(workspace.root)
+    shown = runs_of_events(services)
+    assert sorted(shown) == [event.sequence for event in services.ledger.events("cell", "retrain")]
+    assert {(run.info.status, run.data.tags["outcome"]) for run in shown.values()} == {("FAILED", "failed")}
+    assert all(error in run.data.tags["mlflow.note.content"] for run in shown.values())
+
+
+def runs_of_events(services: Services) -> dict[int, "MlflowRun"]:
+    """Return the runs that show what happened, by the number of the ledger's record."""
+    client = services.registry._client
+    experiment = client.get_experiment_by_name("cell/events")
+    found = client.search_runs([experiment.experiment_id]) if experiment else []
+    by_record = {int(run.data.tags["ledger_record"]): run for run in found}
+    assert len(by_record) == len(found)
+    return by_record
+
+
+def test_mlflow_has_a_run_for_each_ingest_and_retrain_that_says_what_the_ledger_says(grown: Grown) -> None:
+    services = open_services(grown[0].root)
+    recorded = {event.sequence: event for event in services.ledger.events("cell")}
+    runs = runs_of_events(services)
+    assert [recorded[number].action for number in sorted(runs)] == ["retrain", "ingest", "retrain"]
+    for number, run in runs.items():
+        event = recorded[number]
+        assert (run.info.status, run.data.tags["event"], run.data.tags["mlflow.user"]) == (
+            "FINISHED",
+            event.action,
+            "tester",
+        )
+        assert run.data.tags["mlflow.note.content"].startswith(happenings.describe(event))
+        assert datetime.fromtimestamp(run.info.start_time / 1000, UTC) - datetime.fromisoformat(event.at) < timedelta(
+            seconds=1
+        )
+    ingest, retrain = (runs[number] for number in sorted(runs)[1:])
+    assert ingest.data.metrics == {
+        "ledger_record": sorted(runs)[1],
+        "new_normals": 6,
+        "normals": 30,
+        "quarantined": 4,
+        "waiting": 0,
+    }
+    assert (retrain.data.tags["outcome"], retrain.data.tags["bank_version"]) == ("promoted", "2")
+    bank = services.registry.version("cell", 2)
+    assert services.registry._client.get_run(retrain.data.tags["bank_run_id"]).info.run_id == bank.run_id
+    content = services.registry._client.download_artifacts(ingest.info.run_id, "event.json")
+    assert read_json(Path(content)) == asdict(recorded[sorted(runs)[1]])
+
+
+def test_what_mlflow_missed_the_next_command_makes_up_for(
+    bare: Workspace, copy: Copy, run: Run, tmp_path: Path, cells: DemoImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = copy(bare, tmp_path / "workspace")
+    shutil.copytree(cells.new[0].parent, tmp_path / "new")
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+        done = run("ingest", "cell", tmp_path / "new", "--json", "-w", workspace.root)
+    assert done.returncode == 0, done.stderr
+    assert "warning: MLflow does not show the last records of cell yet" in done.stderr
+    services = open_services(workspace.root)
+    (event,) = services.ledger.events("cell", "ingest")
+    assert runs_of_events(services) == {}
+    done = run("reconcile", "cell", "--json", "-w", workspace.root)
+    line = f"MLflow had no run for record {event.sequence}, ingest; it has one"
+    assert json.loads(done.stdout)["reconciled"] == [line]
+    assert list(runs_of_events(services)) == [event.sequence]
+    assert json.loads(run("reconcile", "cell", "--json", "-w", workspace.root).stdout)["reconciled"] == []
 
 
 def test_a_ledger_that_does_not_answer_does_not_keep_a_failure_secret(

@@ -56,10 +56,11 @@ def rollback(
 
 
 def reconcile(category: Category, json: Json = False, workspace: Place = None) -> int:
-    """Let MLflow's alias and tags say again what the ledger says."""
+    """Let MLflow's alias, tags and runs say again what the ledger says."""
 
     def work() -> Outcome:
         place = place_of(workspace)
+        from patchcore.lifecycle.event_runs import log_events
         from patchcore.lifecycle.evidence.anchoring import anchor_and_tell
         from patchcore.lifecycle.production import promotion
         from patchcore.lifecycle.services import open_services
@@ -67,6 +68,8 @@ def reconcile(category: Category, json: Json = False, workspace: Place = None) -
         services = open_services(place.root)
         services.params.require(category)
         said = promotion.reconcile(services, category)
+        for event in log_events(services, category):
+            said.append(f"MLflow had no run for record {event.sequence}, {event.action}; it has one")
         production = services.ledger.production(category)
         version = production.version if production else None
         done = anchor_and_tell(services, git=False)

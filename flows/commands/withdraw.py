@@ -19,6 +19,7 @@ def withdraw(
     """Take an image out of the normals, into quarantine: the next bank is built without it."""
 
     def work() -> Outcome:
+        from patchcore.lifecycle.event_runs import log_events_or_warn
         from patchcore.lifecycle.evidence.anchoring import anchor_and_tell
         from patchcore.lifecycle.intake.withdrawal import withdraw as take_out
         from patchcore.lifecycle.services import open_services
@@ -28,6 +29,7 @@ def withdraw(
             taken = take_out(services, category, image, reason)
             if services.params.versioning.push:
                 services.versioning.push()
+        log_events_or_warn(services, category)
         value = {
             "category": category,
             "path": taken.path,

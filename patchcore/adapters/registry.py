@@ -3,7 +3,7 @@
 A category is an experiment and a registered model of the same name. A bank version is a run (what was built, from what,
 how good it is) and a version of the registered model (what can be scored with), with the same tags. The alias
 ``production`` names the version that scores, and a tag of that name on a version says since when; the truth about
-promotions is the ledger, and both follow it.
+promotions is the ledger, and both follow it. A second experiment shows what happened to a category: ingests, retrains.
 """
 
 import json
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchcore.adapters.registry_connection import answering, connect, without_password
-from patchcore.adapters.registry_records import BankBuild, BankVersion
+from patchcore.adapters.registry_events import experiment_of_events, last_logged, log_event
+from patchcore.adapters.registry_records import BankBuild, BankVersion, EventRun
 from patchcore.adapters.registry_run import complete_run, log_run
 from patchcore.bank_format import CONFIG, read
 from patchcore.errors import Refused
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-__all__ = ["PRODUCTION", "BankBuild", "BankVersion", "Registry", "damage", "open_registry"]
+__all__ = ["PRODUCTION", "BankBuild", "BankVersion", "EventRun", "Registry", "damage", "open_registry"]
 
 PRODUCTION = "production"
 
@@ -194,6 +195,17 @@ class Registry:
                 )
         return destination
 
+    def last_event(self, category: str) -> int:
+        """Return the number of the last ledger record about a category that has a run of its own; 0: none has."""
+        with answering(self.tracking_uri):
+            experiment = self._client.get_experiment_by_name(experiment_of_events(category))
+            return last_logged(self._client, experiment.experiment_id) if experiment else 0
+
+    def log_event(self, category: str, event: EventRun) -> str:
+        """Log what happened to a category as a run of its own, once, and return the run's id."""
+        with answering(self.tracking_uri):
+            return log_event(self._client, self._experiment(experiment_of_events(category)), event)
+
     def set_note(self, category: str, name: str, text: str) -> None:
         """Write a text beside the bank versions of a category, where another of that name may stand."""
         with answering(self.tracking_uri):
@@ -209,12 +221,12 @@ class Registry:
     def _client(self) -> "MlflowClient":
         return connect(self.tracking_uri)
 
-    def _experiment(self, category: str) -> str:
-        """Return the id of the category's experiment, made where there is none."""
-        if experiment := self._client.get_experiment_by_name(category):
+    def _experiment(self, name: str) -> str:
+        """Return the id of an experiment, made where there is none."""
+        if experiment := self._client.get_experiment_by_name(name):
             return str(experiment.experiment_id)
-        place = (self._artifact_root / category).resolve().as_uri() if self._artifact_root else None
-        return str(self._client.create_experiment(category, place))
+        place = (self._artifact_root / name).resolve().as_uri() if self._artifact_root else None
+        return str(self._client.create_experiment(name, place))
 
     def _ensure_model(self, category: str) -> None:
         from mlflow.exceptions import MlflowException

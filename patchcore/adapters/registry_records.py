@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import patchcore
@@ -116,6 +117,38 @@ class BankVersion:
             evaluation_sha256=tags["evaluation_sha256"],
             metrics=_metrics(tags["metrics"]),
         )
+
+
+@dataclass(frozen=True)
+class EventRun:
+    """Something that happened to a category and is no bank, as its run shows it.
+
+    Attributes:
+        record: The number of its record in the ledger.
+        name: What the run is called in the user interface.
+        text: What happened, in Markdown.
+        failed: Whether it ended early; refused is not failed.
+        at: When, UTC, in ISO 8601.
+        who: Who did it.
+        tags: What runs are searched by.
+        metrics: What can be counted.
+        content: The whole record, kept as a file.
+    """
+
+    record: int
+    name: str
+    text: str
+    failed: bool
+    at: str
+    who: str
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    content: Mapping[str, object]
+
+    @property
+    def milliseconds(self) -> int:
+        """When, as MLflow counts time: milliseconds since 1970."""
+        return round(datetime.fromisoformat(self.at).timestamp() * 1000)
 
 
 def _metrics(text: str) -> dict[str, float | None]:

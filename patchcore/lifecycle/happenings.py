@@ -100,8 +100,10 @@ def record_failure(services: Services, category: str, error: Exception) -> Event
 
 
 def describe(event: Event) -> str:
-    """Return what an ingest or a retrain did, in a sentence."""
+    """Return what an ingest, a retrain or a withdrawal did, in a sentence."""
     found, category = event.summary, event.category
+    if event.action == WITHDRAW:
+        return f"{category}: {found['path']} withdrawn ({found['reason']}); data-set version {found['dataset_version']}"
     if event.action == INGEST:
         new = found["new_normals"]
         came = f"{new} new normal image{'' if new == 1 else 's'}, {len(found['quarantined'])} in quarantine"
@@ -117,6 +119,12 @@ def describe(event: Event) -> str:
         "refused": f"{bank} did not pass the gate; {stays}",
         "unchanged": f"{bank} was built from nothing once more, to the same bytes; {stays}",
     }[found["outcome"]]
+
+
+def details(event: Event) -> list[str]:
+    """Return a line, in Markdown, for each reason of what was done, and for each image that went to quarantine."""
+    quarantined = [f"`{each['path']}`: {each['reason']}" for each in event.summary.get("quarantined", ())]
+    return [*event.summary.get("reasons", ()), *quarantined]
 
 
 def _changes(services: Services, category: str) -> list[Event]:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from patchcore.adapters.registry import damage
+from patchcore.adapters.registry_events import experiment_of_events
 from patchcore.bank import CONFIG
 from patchcore.files import read_json, sha256_of
 from patchcore.layout import HEATMAPS, RESULTS, RESULTS_TABLE, Workspace
@@ -186,13 +187,14 @@ def _timeless(record: Any) -> dict[str, Any]:
 
 
 def _runs(services: Services) -> dict[str, int]:
-    """Count the runs by their status; one that a kill left is closed as KILLED, and any number of these is right."""
+    """Count the runs by what they show and their status; of a bank, any number that a kill left as KILLED is right."""
     client = services.registry._client
-    experiment = client.get_experiment_by_name(CATEGORY)
-    found = (
-        Counter(run.info.status for run in client.search_runs([experiment.experiment_id])) if experiment else Counter()
-    )
-    found.pop("KILLED", None)
+    found: Counter[str] = Counter()
+    for name in (CATEGORY, experiment_of_events(CATEGORY)):
+        experiment = client.get_experiment_by_name(name)
+        for run in client.search_runs([experiment.experiment_id]) if experiment else ():
+            found[f"{run.data.tags.get('event', 'bank')} {run.info.status}"] += 1
+    found.pop("bank KILLED", None)
     return dict(found)
 
 
