@@ -108,7 +108,8 @@ def _bank(ledger: Ledger, number: int) -> None:
     dataset = ledger.record_dataset(CATEGORY, sha256, normals=len(members), evaluation_images=0, **kept)
     version, bank = number + 1, _sha256("bank", number + 1)
     built_from: dict[str, Any] = {"dataset_version": dataset.number, "dataset_sha256": dataset.sha256}
-    ledger.record_bank(CATEGORY, version, bank, run_id="run", git_commit=None, **built_from)
+    measured: dict[str, Any] = {"evaluation_sha256": _sha256("evaluation", 0), "metrics": {"image_auroc": 0.99}}
+    ledger.record_bank(CATEGORY, version, bank, run_id="run", git_commit=None, **built_from, **measured)
     production = ledger.production(CATEGORY)
     expected = production.decision if production else None
     ledger.decide(CATEGORY, "promote", version, bank, expected=expected, reason="retrained", verdict={}, who="ann")

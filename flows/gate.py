@@ -4,7 +4,7 @@ import sys
 from typing import Any, Literal
 
 from flows.artifacts import leave_markdown, verdict_page
-from patchcore.adapters.registry import BankVersion
+from patchcore.adapters.ledger.records import BankRecord
 from patchcore.gates import Verdict
 from patchcore.lifecycle.production import promotion
 from patchcore.lifecycle.production.promotion import Promotion
@@ -16,7 +16,7 @@ Step = Literal["promote", "propose", "approve"]
 def judge_and_promote(
     services: Services,
     category: str,
-    bank: BankVersion,
+    bank: BankRecord,
     reason: str,
     *,
     step: Step = "promote",
@@ -44,8 +44,9 @@ def judge_and_promote(
         judgement = promotion.judge(services, category, bank)
         propose = step == "propose"
         done = promotion.promote(services, category, bank, judgement, reason=reason, force=force, propose=propose)
-    leave_markdown("gate", category, verdict_page(category, bank.version, done.verdict, _words(done), bank.metrics))
-    return {**_outcome(done), "reconciled": reconciled}
+    metrics: dict[str, Any] = dict(judgement.record["metrics"])
+    leave_markdown("gate", category, verdict_page(category, bank.version, done.verdict, _words(done), metrics))
+    return {"metrics": metrics, **_outcome(done), "reconciled": reconciled}
 
 
 def outcome(
@@ -87,7 +88,7 @@ def _outcome(done: Promotion) -> dict[str, Any]:
 def _words(done: Promotion) -> str:
     against = f" Forced by {done.decision.who}: {done.decision.reason}" if done.decision and done.forced else ""
     if done.proposed:
-        return f"Version {done.version.version} is proposed, for another person to approve.{against}"
+        return f"Version {done.bank.version} is proposed, for another person to approve.{against}"
     if done.promoted:
-        return f"Version {done.version.version} is in production.{against}"
+        return f"Version {done.bank.version} is in production.{against}"
     return "Production stays as it was."

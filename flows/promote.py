@@ -9,7 +9,7 @@ from flows import gate
 from flows.anchor import anchor_ledger
 from flows.artifacts import leave_markdown
 from flows.retrain import check_services
-from patchcore.gates import finite_or_text
+from patchcore.lifecycle.bank_cache import bank_record
 from patchcore.lifecycle.production import promotion
 from patchcore.lifecycle.services import open_services
 
@@ -43,9 +43,9 @@ def judge_and_promote(
 ) -> dict[str, Any]:
     """Judge a bank version now, whatever was decided about it before, and carry the verdict out."""
     services = open_services(workspace)
-    bank = services.registry.version(category, version)
+    bank = bank_record(services, category, version)
     judged = gate.judge_and_promote(services, category, bank, reason, step=step, force=force)
-    return {"bank_sha256": bank.bank_sha256, "metrics": finite_or_text(bank.metrics), **judged}
+    return {"bank_sha256": bank.sha256, **judged}
 
 
 @flow(name="rollback", flow_run_name="rollback-{category}", validate_parameters=False)

@@ -15,6 +15,7 @@ from flows.tell import tell, tell_failure
 from patchcore.files import read_json
 from patchcore.gates import Verdict
 from patchcore.lifecycle import happenings
+from patchcore.lifecycle.bank_cache import bank_record
 from patchcore.lifecycle.intake.due import due_work
 from patchcore.lifecycle.production import registration
 from patchcore.lifecycle.services import Services, open_services
@@ -70,7 +71,7 @@ def bring_up_to_date(services: Services, category: str, *, rebuild: bool) -> dic
         version = register(workspace, category)
         result = {**version, **decide(workspace, category, version["bank_version"])}
         event = happenings.record_retrain(services, category, result, rebuilt=rebuild)
-    tell(event)
+    tell(workspace, category, event)
     return {**result, "anchored": anchor_ledger(workspace)}
 
 
@@ -125,9 +126,9 @@ def register(workspace: str, category: str) -> dict[str, Any]:
         "dataset_version": bank.dataset_version,
         "dataset_sha256": bank.dataset_sha256,
         "bank_version": bank.version,
-        "bank_sha256": bank.bank_sha256,
+        "bank_sha256": bank.sha256,
         "run_id": bank.run_id,
-        "metrics": dict(bank.metrics),
+        "metrics": dict(registered.metrics),
         "threshold": built["threshold"]["value"],
         "new": registered.new,
     }
@@ -137,7 +138,7 @@ def register(workspace: str, category: str) -> dict[str, Any]:
 def decide(workspace: str, category: str, version: int, reason: str = "retrained") -> dict[str, Any]:
     """Judge a bank version and carry the verdict out; one that was decided on before is left as it is."""
     services = open_services(workspace)
-    bank = services.registry.version(category, version)
+    bank = bank_record(services, category, version)
     earlier = services.ledger.decisions_for(category, version)
     production = services.ledger.production(category)
     if earlier:

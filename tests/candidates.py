@@ -15,6 +15,7 @@ from patchcore.adapters.registry import BankBuild
 from patchcore.bank_format import BankArrays, read, save
 from patchcore.files import read_json
 from patchcore.layout import Workspace
+from patchcore.lifecycle.bank_cache import bank_record
 from patchcore.lifecycle.production import promotion
 from patchcore.lifecycle.production.promotion import Promotion
 from patchcore.lifecycle.production.registration import record_dataset
@@ -65,7 +66,7 @@ def with_gate(workspace: Workspace, **changes: object) -> Services:
 
 def promote(services: Services, version: int, **options: Any) -> Promotion:
     """Judge a version and carry the verdict out."""
-    bank = services.registry.version(CATEGORY, version)
+    bank = bank_record(services, CATEGORY, version)
     judgement = promotion.judge(services, CATEGORY, bank)
     return promotion.promote(services, CATEGORY, bank, judgement, **{"reason": f"try {version}", **options})
 
@@ -85,6 +86,8 @@ def register(services: Services, count: int) -> None:
             dataset_sha256=dataset.sha256,
             run_id=version.run_id,
             git_commit=None,
+            evaluation_sha256=build.evaluation_sha256,
+            metrics=build.metrics,
         )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import insert, select
 
 from patchcore.adapters.ledger import Ledger
 from patchcore.adapters.ledger.records import (
@@ -25,6 +26,7 @@ from patchcore.adapters.ledger.records import (
     images_digest,
     now,
 )
+from patchcore.adapters.ledger.tables import metadata
 from patchcore.layout import Workspace
 from tests.postgresql import new_database
 
@@ -68,6 +70,14 @@ def empty_workspace(tmp_path: Path) -> Workspace:
     shutil.copy(Path(__file__).parents[1] / "params.yaml", workspace.params)
     workspace.pipeline.write_text("stages: {}\n")
     return workspace
+
+
+def copy_records(source: Ledger, target: Ledger) -> None:
+    """Write the records of a ledger into an empty one, as they are: on another database it is the same chain."""
+    with source._database.reading() as one, target._database.writing() as other:
+        for table in metadata.sorted_tables:
+            if rows := [dict(row) for row in one.execute(select(table)).mappings()]:
+                other.execute(insert(table), rows)
 
 
 def digest(name: str) -> str:
@@ -126,6 +136,8 @@ def add_bank(ledger: Ledger, version: int, category: str = CATEGORY, dataset: in
         dataset_sha256=built_from.sha256,
         run_id=f"run{version}",
         git_commit="c0",
+        evaluation_sha256=digest("the labelled images"),
+        metrics={"image_auroc": 0.1 + 0.2, "pixel_auroc": None},
     )
 
 

@@ -14,6 +14,7 @@ from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
 
 from patchcore.errors import PatchcoreError
+from patchcore.lifecycle.bank_cache import bank_record
 from patchcore.lifecycle.production import promotion
 from patchcore.lifecycle.services import open_services
 from tests.candidates import CATEGORY
@@ -39,7 +40,7 @@ def _promote(root: str, version: int, barrier: Barrier, errors: "SimpleQueue[tup
     code, error = 0, ""
     try:
         services = open_services(root)
-        bank = services.registry.version(CATEGORY, version)
+        bank = bank_record(services, CATEGORY, version)
         judgement = promotion.judge(services, CATEGORY, bank)
         barrier.wait(_PATIENCE)
         promotion.promote(services, CATEGORY, bank, judgement, reason=f"race for {version}")

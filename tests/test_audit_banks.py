@@ -35,7 +35,15 @@ def services(copied_category: Workspace) -> Services:
     bank = copied_category.bank("part")
     sha256 = sha256_of(bank / CONFIG)
     services.ledger.record_bank(
-        "part", 1, sha256, dataset_version=1, dataset_sha256=dataset.sha256, run_id="run", git_commit=None
+        "part",
+        1,
+        sha256,
+        dataset_version=1,
+        dataset_sha256=dataset.sha256,
+        run_id="run",
+        git_commit=None,
+        evaluation_sha256=manifest.evaluation_sha256,
+        metrics={"image_auroc": 0.97, "aupro": None},
     )
     shutil.copytree(bank, cached_bank(services))
     add_batch(services.ledger, "monday", 1, [scored("a.png"), scored("b.png", 9.0)], category="part")

@@ -41,7 +41,7 @@ def _dataset(ledger: Ledger, sha256: str, category: str = "bottle") -> int:
 
 def _bank(ledger: Ledger, version: int, **changes: Any) -> None:
     values = {"bank_sha256": f"bank{version}", "dataset_version": 1, "dataset_sha256": "d1", **changes}
-    ledger.record_bank("bottle", version, run_id="run", git_commit=None, **values)
+    ledger.record_bank("bottle", version, run_id="run", git_commit=None, evaluation_sha256="e", metrics={}, **values)
 
 
 def _promote(ledger: Ledger, version: int, action: Any = "promote", **changes: Any) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -21,12 +22,14 @@ from sqlalchemy.engine import URL
 from patchcore.adapters.ledger import Ledger, migrate, open_ledger
 from patchcore.adapters.ledger import migrations as ledger_migrations
 from patchcore.adapters.ledger.database import REVISION
+from patchcore.adapters.ledger.engines import WRITING, database_of
+from patchcore.adapters.ledger.links import append
 from patchcore.adapters.ledger.records import now, utc_text
 from patchcore.adapters.ledger.tables import metadata
 from patchcore.errors import Fault, Refused
 from patchcore.exports import Table
 from patchcore.layout import Workspace
-from tests.ledgers import fill
+from tests.ledgers import add_bank, fill
 from tests.tampering import Owner
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -45,7 +48,8 @@ ledger = Ledger(sys.argv[1])
 version = int(sys.argv[2])
 ledger.record_dataset("bottle", "d1", normals=1, evaluation_images=1, pointers={}, git_commit=None, who="race")
 bank = ("bottle", version, f"bank{version}")
-ledger.record_bank(*bank, dataset_version=1, dataset_sha256="d1", run_id="r", git_commit=None)
+measured = {"evaluation_sha256": "e", "metrics": {}}
+ledger.record_bank(*bank, dataset_version=1, dataset_sha256="d1", run_id="r", git_commit=None, **measured)
 try:
     category, *content = bank
     ledger.decide(category, "promote", *content, expected=None, reason="", verdict={}, who="race")
@@ -142,6 +146,30 @@ def test_a_ledger_of_format_1_is_carried_over_with_all_that_it_holds(file: Path)
     assert (batch.record.scoring, batch.record.run_id, batch.record.calibration_images) == (1, "run1", None)
     assert len(ledger.image("a" * 64)) == 2
     ledger.check()
+
+
+def test_a_ledger_of_revision_0001_keeps_its_chain_and_goes_on_with_what_came_later(ledger_url: str) -> None:
+    parsed, kind = database_of(ledger_url)
+    settings = ledger_migrations.config()
+    with kind.open(parsed, 30.0).connect().execution_options(**{WRITING: True}) as connection, connection.begin():
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, "0001")
+        dataset = {"category": "bottle", "number": 1, "sha256": "d1", "normals": 1, "evaluation_images": 0}
+        append(connection, "datasets", [{**dataset, "pointers": {}, "who": "ann", "at": "2026-01-01T00:00:00.000000Z"}])
+        bank = {"category": "bottle", "version": 1, "sha256": "b1", "dataset_version": 1, "dataset_sha256": "d1"}
+        append(connection, "banks", [{**bank, "run_id": "run", "at": "2026-01-02T00:00:00.000000Z"}])
+    with pytest.raises(Refused, match="patchcore migrate"):
+        Ledger(ledger_url)
+    migrate(ledger_url)
+    ledger = Ledger(ledger_url)
+    first = ledger.bank("bottle", 1)
+    assert first is not None
+    assert (first.metrics, first.evaluation_sha256) == (None, None)
+    second = add_bank(ledger, 2)
+    assert ledger.bank("bottle", 2) == second
+    assert second.metrics == {"image_auroc": 0.1 + 0.2, "pixel_auroc": None}
+    verification = ledger.verify()
+    assert (verification.problems, verification.records) == ((), 3)
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(ledger: Ledger) -> None:

@@ -12,6 +12,7 @@ from flows.demo_data import DemoImages, fill_batch
 from patchcore.errors import Refused
 from patchcore.files import sha256_of
 from patchcore.layout import Workspace
+from patchcore.lifecycle.bank_cache import bank_record
 from patchcore.lifecycle.production import promotion
 from patchcore.lifecycle.services import Services, open_services
 
@@ -168,7 +169,7 @@ def test_one_person_proposes_and_another_one_approves(
 
 
 def test_a_judgement_does_not_outlive_the_production_that_it_was_reached_against(services: Services) -> None:
-    bank = services.registry.version("cell", 1)
+    bank = bank_record(services, "cell", 1)
     judgement = promotion.judge(services, "cell", bank)  # against version 2
     assert judgement.verdict.passed
     promotion.rollback(services, "cell", reason="somebody else was quicker")
@@ -190,7 +191,7 @@ def test_a_bank_that_cannot_be_used_does_not_come_back_to_production(services: S
 
 
 def test_a_bank_measured_on_another_evaluation_set_is_measured_again(services: Services) -> None:
-    bank = services.registry.version("cell", 1)
+    bank = bank_record(services, "cell", 1)
     before = promotion.judge(services, "cell", bank)
     removed = sorted((services.workspace.evaluation("cell") / "good").iterdir())[0]
     removed.unlink()

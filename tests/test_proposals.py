@@ -9,6 +9,7 @@ from patchcore.adapters.ledger import Ledger
 from patchcore.adapters.ledger.records import Decision
 from patchcore.errors import Refused, UsageError
 from patchcore.files import sha256_of
+from patchcore.lifecycle.bank_cache import bank_record
 from patchcore.lifecycle.production import promotion
 from patchcore.lifecycle.production.promotion import Promotion
 from patchcore.lifecycle.services import Services
@@ -81,7 +82,7 @@ def test_what_nobody_proposed_is_not_approved(banks: Ledger) -> None:
 
 def approve(services: Services, version: int, reason: str = "", **changed: Any) -> Promotion:
     proposal = services.ledger.proposal(CATEGORY, version)
-    bank = services.registry.version(CATEGORY, version)
+    bank = bank_record(services, CATEGORY, version)
     judgement = promotion.judge(services, CATEGORY, bank)
     return promotion.approve(services, CATEGORY, bank, judgement, proposal, reason=reason, **changed)
 
@@ -202,10 +203,10 @@ def test_a_bank_in_production_that_is_lost_does_not_keep_its_successor_out(candi
 def damage(services: Services, version: int) -> None:
     """Change a bank in the registry, and forget the copy that this machine has."""
     shutil.rmtree(services.workspace.bank_cache, ignore_errors=True)
-    bank = services.registry.version(CATEGORY, version)
+    bank = bank_record(services, CATEGORY, version)
     (arrays,) = (
         path
         for path in services.workspace.registry_artifacts.rglob("bank/arrays.safetensors")
-        if sha256_of(path.with_name("bank.json")) == bank.bank_sha256
+        if sha256_of(path.with_name("bank.json")) == bank.sha256
     )
     arrays.write_bytes(arrays.read_bytes()[:-1])

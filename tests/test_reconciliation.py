@@ -1,8 +1,12 @@
 """MLflow's alias and tags follow the ledger, and are put right where a crash or a hand left them otherwise."""
 
+import json
+
 import pytest
 
-from patchcore.errors import Fault
+from patchcore.errors import Fault, Refused
+from patchcore.lifecycle.bank_cache import bank_record
+from patchcore.lifecycle.evidence.verification import verify
 from patchcore.lifecycle.production import promotion, reconciliation
 from patchcore.lifecycle.production.reconciliation import production_tags
 from patchcore.lifecycle.services import Services
@@ -92,7 +96,7 @@ def test_who_wrote_looks_again_whether_somebody_decided_meanwhile(
 ) -> None:
     """A slow writer whose decision is no longer the last must not leave its own version behind."""
     registry, set_alias = candidates.registry, candidates.registry.set_alias
-    bank = registry.version(CATEGORY, 3)
+    bank = bank_record(candidates, CATEGORY, 3)
 
     def slow(category: str, version: int) -> None:
         if version == 2:  # meanwhile somebody else decides for 3, and is done before this write
@@ -118,3 +122,33 @@ def test_versions_that_were_deleted_by_hand_need_no_tag(candidates: Services) ->
     MlflowClient(uri, registry_uri=uri).delete_model_version(CATEGORY, "1")
     assert reconciliation.follow(candidates, CATEGORY) == []
     assert candidates.registry.alias(CATEGORY) == 2
+
+
+def test_the_gate_asks_the_ledger_what_was_measured_whatever_mlflow_says_by_now(candidates: Services) -> None:
+    promote(candidates, 1)
+    measured = bank_record(candidates, CATEGORY, 2).metrics
+    assert measured is not None
+    assert verify(candidates).ok
+    lie = json.dumps({**measured, "image_auroc": 0.123})
+    candidates.registry._client.set_model_version_tag(CATEGORY, "2", "metrics", lie)
+    candidates.registry._client.set_model_version_tag(CATEGORY, "2", "evaluation_sha256", "0" * 64)
+    done = promote(candidates, 2)
+    assert done.promoted
+    assert done.judgement.record["metrics"] == measured
+    (problem,) = verify(candidates).problems
+    expected = f"MLflow says image_auroc 0.123, measured was {measured['image_auroc']}"
+    assert problem == f"bank {CATEGORY} 2 is not the one that was recorded: {expected}"
+
+
+def test_a_rollback_that_was_killed_before_it_was_anchored_is_completed_not_repeated(candidates: Services) -> None:
+    for version in (1, 2, 3):
+        promote(candidates, version)
+    candidates.ledger.checkpoint()
+    back = promotion.rollback(candidates, CATEGORY, reason="it missed a crack")
+    assert back.to_version == 2
+    # The registry followed, and the process died: no checkpoint names the decision.
+    assert promotion.rollback(candidates, CATEGORY, reason="it missed a crack") == back
+    assert promotion.rollback(candidates, CATEGORY, reason="another crack").to_version == 1
+    candidates.ledger.checkpoint()
+    with pytest.raises(Refused, match="there is none"):
+        promotion.rollback(candidates, CATEGORY, reason="another crack")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flows.display.lifecycle import bank_rows
+from flows.display.lifecycle import bank_rows, metric_rows
 from flows.display.terminal import Row, moment, number, say, show_pairs, show_table, to_the_second
 
 _SHOWN = 20
@@ -85,13 +85,15 @@ def image(value: Value) -> None:
 
 
 def bank(value: Value) -> None:
-    """Show the decisions about a bank and the batches that it scored."""
+    """Show what was measured of a bank, the decisions about it and the batches that it scored."""
     title = f"{value['category']}, bank version {value['bank_version']}, data-set version {value['dataset_version']}"
+    rows = metric_rows(value["metrics"] or {})
     if found := value["certificate"]:
         radius = f"{found['radius']:.4f} of a row, all {found['patches']} of {found['arrivals']} arrivals"
-        show_pairs(title, [("bank rows", bank_rows(found["rows"], found)), ("every patch within", radius)])
+        rows += [("bank rows", bank_rows(found["rows"], found)), ("every patch within", radius)]
     else:
-        say(f"{title}: the bank is not on this machine, --fetch gets it")
+        rows.append(("its rows", "the bank is not on this machine, --fetch gets it"))
+    show_pairs(title, rows)
     decisions = [(moment(entry["at"]), entry["action"], entry["who"], entry["reason"]) for entry in value["decisions"]]
     _show_some(f"decisions about it: {len(decisions)}", ("at", "action", "who", "reason"), decisions)
     _batches(f"batches that it scored: {len(value['batches'])}", value["batches"])

@@ -6,6 +6,14 @@ from typing import Any
 from flows.display.promotion import judged
 from flows.display.terminal import number, say, show_pairs, show_table
 
+_METRICS = {
+    "image_auroc": "image AUROC",
+    "average_precision": "average precision",
+    "f1_max": "F1-max",
+    "pixel_auroc": "pixel AUROC",
+    "aupro": "AUPRO",
+}
+
 
 def added(value: Mapping[str, Any]) -> None:
     """Show a new category."""
@@ -48,11 +56,7 @@ def retrained(value: Mapping[str, Any]) -> None:
         f" from data-set version {value['dataset_version']}" + ("" if value["new"] else " (nothing new)"),
         [
             ("bank", value["bank_sha256"][:16]),
-            ("image AUROC", number(metrics["image_auroc"])),
-            ("average precision", number(metrics["average_precision"])),
-            ("F1-max", number(metrics["f1_max"])),
-            ("pixel AUROC", number(metrics["pixel_auroc"])),
-            ("AUPRO", number(metrics["aupro"])),
+            *metric_rows(metrics),
             ("threshold", number(value["threshold"])),
             ("bank rows", bank_rows(int(metrics["bank_rows"]), metrics)),
             ("every patch within", f"{metrics['covering_radius']:.4f} of a row"),
@@ -93,6 +97,11 @@ def lineage(rows: Sequence[Mapping[str, Any]]) -> None:
 def one_line(words: Callable[[Mapping[str, Any]], str]) -> Callable[[Mapping[str, Any]], None]:
     """Return what shows a value as one line."""
     return lambda value: say(words(value))
+
+
+def metric_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what was measured of a bank, by the names that people use."""
+    return [(words, number(metrics[name])) for name, words in _METRICS.items() if name in metrics]
 
 
 def bank_rows(rows: int, counts: Mapping[str, Any]) -> str:

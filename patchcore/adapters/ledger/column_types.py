@@ -12,13 +12,13 @@ class JsonText(TypeDecorator[Any]):
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
-        """Return the text of a value."""
-        return json.dumps(value, sort_keys=True, allow_nan=False)
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """Return the text of a value; None stays what it is."""
+        return None if value is None else json.dumps(value, sort_keys=True, allow_nan=False)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         """Return the value of a text."""
-        return json.loads(value)
+        return None if value is None else json.loads(value)
 
 
 class Flag(TypeDecorator[bool]):

@@ -16,7 +16,7 @@ from patchcore.signatures import Signer
 
 Record = TypeVar("Record")
 
-REVISION = "0001"
+REVISION = "0002"
 """Of the tables, as `migrations` numbers them."""
 
 

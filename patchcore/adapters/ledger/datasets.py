@@ -134,8 +134,21 @@ class Datasets(Book):
         dataset_sha256: str,
         run_id: str,
         git_commit: str | None,
+        evaluation_sha256: str,
+        metrics: Mapping[str, float | None],
     ) -> BankRecord:
         """Record a version of the registry; the same version with the same content is recorded once.
+
+        Args:
+            category: The category.
+            version: The number of the version.
+            bank_sha256: Of the bank.
+            dataset_version: The number of the data-set version that it was built from.
+            dataset_sha256: Of that data-set version.
+            run_id: Of the MLflow run that built it.
+            git_commit: Of the workspace.
+            evaluation_sha256: Of the evaluation set that it was measured on.
+            metrics: What was measured, finite numbers by name; None where one has no meaning.
 
         Raises:
             Refused: the version is recorded with another content, or its data-set version is not recorded.
@@ -144,7 +157,16 @@ class Datasets(Book):
             known = first_record(connection, BankRecord, banks, category=category, version=version)
             if known is None:
                 record = BankRecord(
-                    category, version, bank_sha256, dataset_version, dataset_sha256, run_id, git_commit, now()
+                    category,
+                    version,
+                    bank_sha256,
+                    dataset_version,
+                    dataset_sha256,
+                    run_id,
+                    git_commit,
+                    now(),
+                    evaluation_sha256,
+                    dict(metrics),
                 )
                 add_record(connection, "banks", asdict(record))
                 return record

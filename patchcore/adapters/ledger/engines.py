@@ -18,7 +18,7 @@ WRITING = "ledger_writing"
 """Execution option of a connection that is going to add rows."""
 
 _ADVISORY_LOCK = 0x70617463686C6467  # any number that nobody else takes in this database
-_PRINTED = Path(__file__).parent / "migrations" / "versions" / "chain_0001.postgresql.json"
+_PRINTED = Path(__file__).parent / "migrations" / "printed.postgresql.json"
 """What `_PRINT` yields in a new database; nobody could make one to compare with in a transaction that only reads."""
 
 _PRINT = (

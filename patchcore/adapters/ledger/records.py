@@ -54,7 +54,11 @@ class Membership:
 
 @dataclass(frozen=True)
 class BankRecord:
-    """A bank version of the registry, and the data-set version that it was built from."""
+    """A bank version of the registry, and the data-set version that it was built from.
+
+    ``metrics`` by name, as they were measured on the evaluation set of that digest when the bank was registered; both
+    are None in records of early versions.
+    """
 
     category: str
     version: int
@@ -64,6 +68,8 @@ class BankRecord:
     run_id: str
     git_commit: str | None
     at: str
+    evaluation_sha256: str | None
+    metrics: Mapping[str, float | None] | None
 
 
 @dataclass(frozen=True)

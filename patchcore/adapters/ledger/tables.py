@@ -121,6 +121,9 @@ banks = Table(
     _text("run_id"),
     _text("git_commit", nullable=True),
     _text("at"),
+    # What was measured of it, and on which evaluation set; of banks that revision 0001 recorded, nothing.
+    _text("evaluation_sha256", nullable=True),
+    Column("metrics", JsonText),
     UniqueConstraint("category", "version"),
     UniqueConstraint("category", "version", "sha256"),
     _of_dataset(),

@@ -37,6 +37,8 @@ def bank(services: Services, category: str, version: int, *, fetch: bool = False
         "run_id": record.run_id,
         "git_commit": record.git_commit,
         "registered_at": record.at,
+        "metrics": record.metrics,
+        "evaluation_sha256": record.evaluation_sha256,
         "certificate": _certificate(services, record, fetch=fetch),
         "decisions": [asdict(entry) for entry in services.ledger.decisions_for(category, version)],
         "batches": [scored_batch(entry) for entry in services.ledger.scored_by(category, version)],

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from patchcore import gates
-from patchcore.adapters.ledger.records import Production
-from patchcore.adapters.registry import BankVersion
+from patchcore.adapters.ledger.records import BankRecord, Production
 from patchcore.errors import Refused
 from patchcore.feature_store import FeatureStore
 from patchcore.gates import Verdict
-from patchcore.lifecycle.bank_cache import fetch_bank
+from patchcore.lifecycle.bank_cache import bank_record, fetch_bank
 from patchcore.lifecycle.services import Services
 from patchcore.manifest import Manifest, scan
 from patchcore.params import GateParams
@@ -30,9 +29,10 @@ class Judgement:
         return all(self.record[name] == record.get(name) for name in ("evaluation_sha256", "rules", "reasons"))
 
 
-def judge(services: Services, category: str, candidate: BankVersion) -> Judgement:
+def judge(services: Services, category: str, candidate: BankRecord) -> Judgement:
     """Judge a bank version by the gate, beside the one in production, on the present evaluation set.
 
+    What was measured of a bank when it was registered stands in the ledger; what MLflow says of it now is not asked.
     A bank that was measured on another evaluation set is measured again first, for figures of different sets cannot
     be compared.
 
@@ -55,28 +55,28 @@ def rules(params: GateParams) -> gates.Rules:
     return gates.Rules(**params.model_dump(exclude={"second_person"}))
 
 
-def require_usable(services: Services, version: BankVersion) -> None:
+def require_usable(services: Services, bank: BankRecord) -> None:
     """Fetch a bank, its digests checked, and load its backbone: what cannot score does not go to production.
 
     Raises:
         Refused: it cannot.
     """
-    fetch_bank(services, version.category, version.version, version.bank_sha256).prepare()
+    fetch_bank(services, bank.category, bank.version, bank.sha256).prepare()
 
 
 def _incumbent(services: Services, production: Production, manifest: Manifest) -> gates.Incumbent:
     """Measure the bank in production; that it is lost is a reason to look at, not an error that bars its successor."""
     try:
-        bank = services.registry.version(production.category, production.version)
+        bank = bank_record(services, production.category, production.version)
         return gates.Incumbent(production.version, _evaluation(services, bank, manifest))
     except Refused as error:
         return gates.Incumbent(production.version, str(error))
 
 
-def _evaluation(services: Services, version: BankVersion, manifest: Manifest) -> gates.Evaluation:
-    metrics = dict(version.metrics)
-    if version.evaluation_sha256 != manifest.evaluation_sha256:
-        bank = fetch_bank(services, manifest.category, version.version, version.bank_sha256)
+def _evaluation(services: Services, record: BankRecord, manifest: Manifest) -> gates.Evaluation:
+    metrics = dict(record.metrics or {})
+    if record.evaluation_sha256 != manifest.evaluation_sha256:
+        bank = fetch_bank(services, record.category, record.version, record.sha256)
         store = FeatureStore(services.workspace.feature_store, bank.extractor, services.params.extract.store)
         evaluation = measure(bank, store, manifest, services.workspace, services.params)
         metrics |= metrics_of(report(evaluation, manifest, bank))

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from patchcore.adapters.ledger.records import CHANGES_PRODUCTION, Action, Decision, Production
-from patchcore.adapters.registry import BankVersion
+from patchcore.adapters.ledger.records import CHANGES_PRODUCTION, Action, BankRecord, Decision, Production
 from patchcore.errors import Refused, UsageError
 from patchcore.gates import Verdict
+from patchcore.lifecycle.bank_cache import bank_record
 from patchcore.lifecycle.production.judgement import Judgement, judge, require_usable
 from patchcore.lifecycle.production.reconciliation import follow, reconcile
 from patchcore.lifecycle.services import Services, who
@@ -18,16 +18,21 @@ class Promotion:
     """How a bank version fared.
 
     Attributes:
-        version: the bank version that was judged.
-        verdict: of the gate.
+        bank: the bank version that was judged.
+        judgement: of the gate, with the metrics that it rests on.
         decision: the ledger's record; None where the version was in production already.
         production: what is in production now; None where nothing is yet.
     """
 
-    version: BankVersion
-    verdict: Verdict
+    bank: BankRecord
+    judgement: Judgement
     decision: Decision | None
     production: Production | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the gate said."""
+        return self.judgement.verdict
 
     @property
     def promoted(self) -> bool:
@@ -48,7 +53,7 @@ class Promotion:
 def promote(
     services: Services,
     category: str,
-    candidate: BankVersion,
+    candidate: BankRecord,
     judgement: Judgement,
     *,
     reason: str,
@@ -77,14 +82,14 @@ def promote(
     passed = judgement.verdict.passed
     if _is_in_production(services, candidate, judgement):
         follow(services, category)
-        return Promotion(candidate, judgement.verdict, None, judgement.production)
+        return Promotion(candidate, judgement, None, judgement.production)
     allowed: Action = "propose" if propose or services.params.gate.second_person else "promote"
     action = allowed if passed or force else "refuse"
     return _carry_out(services, candidate, judgement, action, reason, forced=force and not passed)
 
 
 def approve(
-    services: Services, category: str, candidate: BankVersion, judgement: Judgement, proposal: Decision, *, reason: str
+    services: Services, category: str, candidate: BankRecord, judgement: Judgement, proposal: Decision, *, reason: str
 ) -> Promotion:
     """Carry out what another person proposed, by a judgement of now.
 
@@ -141,13 +146,13 @@ def rollback(
             expected=f"one that was in production before: {', '.join(map(str, earlier)) or 'there is none'}",
             remedy=f"name one of these with --to, or run: patchcore promote {category} VERSION",
         )
-    bank = services.registry.version(category, version)
+    bank = bank_record(services, category, version)
     require_usable(services, bank)
     decision = services.ledger.decide(
         category,
         action="rollback",
         to_version=version,
-        bank_sha256=bank.bank_sha256,
+        bank_sha256=bank.sha256,
         reason=reason,
         forced=False,
         verdict={},
@@ -170,7 +175,7 @@ def require_reason(reason: str) -> None:
 
 def _carry_out(
     services: Services,
-    candidate: BankVersion,
+    candidate: BankRecord,
     judgement: Judgement,
     action: Action,
     reason: str,
@@ -185,7 +190,7 @@ def _carry_out(
         category,
         action=action,
         to_version=candidate.version,
-        bank_sha256=candidate.bank_sha256,
+        bank_sha256=candidate.sha256,
         reason=reason,
         forced=forced,
         verdict=judgement.record,
@@ -194,10 +199,10 @@ def _carry_out(
         proposal=proposal,
     )
     follow(services, category)
-    return Promotion(candidate, judgement.verdict, decision, services.ledger.production(category))
+    return Promotion(candidate, judgement, decision, services.ledger.production(category))
 
 
-def _is_in_production(services: Services, candidate: BankVersion, judgement: Judgement) -> bool:
+def _is_in_production(services: Services, candidate: BankRecord, judgement: Judgement) -> bool:
     """Say whether there is nothing to decide.
 
     Raises:
@@ -219,13 +224,18 @@ def _is_in_production(services: Services, candidate: BankVersion, judgement: Jud
 def _begun(services: Services, category: str, reason: str, to: int | None, *, repaired: bool) -> Decision | None:
     """Return the last decision if it is the rollback that is asked for, recorded by a command that crashed.
 
-    Without a version named it is, if the registry had not followed it: then nobody has seen it done.
+    Without a version named it is, if the registry had not followed it, or if no checkpoint names it: a command makes
+    one when it is done.
     """
     changes = [each for each in services.ledger.history(category) if each.action in CHANGES_PRODUCTION]
     last = changes[-1] if changes else None
     if last is None or (last.action, last.reason, last.who) != ("rollback", reason, who()):
         return None
-    return last if to == last.to_version or (to is None and repaired) else None
+    if to is None:
+        checkpoints = services.ledger.checkpoints()
+        named = bool(checkpoints) and checkpoints[-1].size >= last.sequence
+        return last if repaired or not named else None
+    return last if to == last.to_version else None
 
 
 def _earlier_versions(services: Services, category: str) -> list[int]:

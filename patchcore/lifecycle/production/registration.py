@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchcore.adapters.ledger.records import DatasetVersion, Member
-from patchcore.adapters.registry import BankBuild, BankVersion
+from patchcore.adapters.ledger.records import BankRecord, DatasetVersion, Member
+from patchcore.adapters.registry import BankBuild
 from patchcore.arrivals import record_arrivals
-from patchcore.bank import CONFIG
-from patchcore.files import read_json, sha256_of
+from patchcore.files import read_json
 from patchcore.layout import HEATMAPS, SCORES
 from patchcore.lifecycle.happenings import unrecorded
 from patchcore.lifecycle.services import Services, who
@@ -22,9 +21,10 @@ _NAMES_SHOWN = 10
 
 @dataclass(frozen=True)
 class Registered:
-    """A bank version, and whether it is a new one."""
+    """A bank version as the ledger has it, what was measured of it, and whether it is a new one."""
 
-    bank: BankVersion
+    bank: BankRecord
+    metrics: Mapping[str, float | None]
     new: bool
 
 
@@ -137,19 +137,21 @@ def register(services: Services, category: str, *, tags: Mapping[str, str]) -> R
     workspace = services.workspace
     manifest = read_manifest(workspace.manifest(category))
     dataset = services.ledger.dataset_of(category, manifest.sha256) or record_dataset(services, category)
-    bank_sha256 = sha256_of(workspace.bank(category) / CONFIG)
-    known = services.registry.find(category, bank_sha256)
-    bank = known or services.registry.register(category, _build(services, category, dataset, tags))
-    services.ledger.record_bank(
+    build = _build(services, category, dataset, tags)
+    known = services.registry.find(category, build.bank_sha256)
+    registered = known or services.registry.register(category, build)
+    bank = services.ledger.record_bank(
         category,
-        version=bank.version,
-        bank_sha256=bank_sha256,
+        version=registered.version,
+        bank_sha256=build.bank_sha256,
         dataset_version=dataset.number,
         dataset_sha256=dataset.sha256,
-        run_id=bank.run_id,
-        git_commit=services.versioning.head(),
+        run_id=registered.run_id,
+        git_commit=build.git_commit,
+        evaluation_sha256=build.evaluation_sha256,
+        metrics=build.metrics,
     )
-    return Registered(bank, new=known is None)
+    return Registered(bank, build.metrics, new=known is None)
 
 
 def _build(services: Services, category: str, dataset: DatasetVersion, tags: Mapping[str, str]) -> BankBuild:
