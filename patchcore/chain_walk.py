@@ -51,11 +51,15 @@ class Archived:
 
 @dataclass(frozen=True)
 class Anchor:
-    """What somebody wrote down outside the ledger: where, and the hash of the last of so many records."""
+    """What somebody wrote down outside the ledger: where, and what names the first so many records.
+
+    ``head`` is the hash of the last of them, ``root`` the Merkle root over the hashes of all: 64 hexadecimal digits.
+    """
 
     where: str
     size: int
     head: str
+    root: str
 
 
 @dataclass
@@ -105,7 +109,7 @@ def walk(
     """
     anchors = list(anchors)
     found, frontier, bodies = Walk(), Frontier(), _Bodies(records)
-    checkpoints, anchored = records.checkpoints(), {anchor.size: b"" for anchor in anchors}
+    checkpoints, anchored = records.checkpoints(), {anchor.size: ("", "") for anchor in anchors}
     expected, last = 1, GENESIS
     for sequence, kind, content, previous, value in records.links():
         if sequence != expected:
@@ -119,9 +123,9 @@ def walk(
         if kind == CHECKPOINTS and sequence in checkpoints:
             for problem in _checkpoint_problems(checkpoints[sequence], frontier, last, trusted):
                 found.note(sequence, problem)
-        if sequence in anchored:
-            anchored[sequence] = value
         frontier.add(value)
+        if sequence in anchored:
+            anchored[sequence] = (value.hex(), frontier.root().hex())
         last, expected = value, sequence + 1
     bodies.finish(found, without_archives=without_archives)
     _check_last_checkpoint(found, checkpoints, frontier.size, trusted)
@@ -221,13 +225,15 @@ def _checkpoint_problems(
         yield f"the checkpoint is signed by a key that is not trusted: {key}"
 
 
-def _check_anchors(found: Walk, anchors: Sequence[Anchor], values: Mapping[int, bytes], size: int) -> None:
-    agreed = max((anchor.size for anchor in anchors if values[anchor.size].hex() == anchor.head), default=0)
+def _check_anchors(found: Walk, anchors: Sequence[Anchor], names: Mapping[int, tuple[str, str]], size: int) -> None:
+    """Compare the hash and the root that the walk came to with those of each anchor."""
+    agreed = max((anchor.size for anchor in anchors if names[anchor.size] == (anchor.head, anchor.root)), default=0)
     for anchor in sorted(anchors, key=lambda anchor: anchor.size):
         if anchor.size > size:
             found.note(size + 1, f"and all up to {anchor.size} are missing: {anchor.where} names {anchor.size} records")
-        elif values[anchor.size].hex() != anchor.head:
-            words = f"{anchor.where} names another hash for record {anchor.size}"
+        elif names[anchor.size] != (anchor.head, anchor.root):
+            what = "hash for" if names[anchor.size][0] != anchor.head else "root up to"
+            words = f"{anchor.where} names another {what} record {anchor.size}"
             # Where a record before it is known to be bad, that is why; else all hashes were made right again.
             if found.first_bad is not None and found.first_bad <= anchor.size:
                 found.problems.append(words)

@@ -15,10 +15,10 @@ from patchcore.errors import Refused
 from patchcore.exported_parts import missing_records, unlisted_data_sets
 from patchcore.exported_tables import Columns, FileFormat, read_table, write_table
 from patchcore.files import new_folder, read_json, sha256_of, write_json
-from patchcore.merkle import root_from
+from patchcore.merkle import is_prefix, root_from
 from patchcore.signatures import checkpoint_text, is_signed
 
-CHAIN, PROOF, FORMAT = "chain", "proof.json", 1
+CHAIN, PROOF, FORMAT = "chain", "proof.json", 2
 LINK_COLUMNS: Columns = {
     "sequence": "int64",
     "kind": "string",
@@ -44,7 +44,7 @@ def write_export(
     Args:
         folder: Where; nothing may be there yet.
         tables: By the kinds of their records, and ``chain``.
-        proof: What is to be known besides: ``complete``, and the ``checkpoint`` and ``paths`` of a part.
+        proof: What is to be known besides: ``complete`` and ``checkpoint``; of a part ``paths`` and ``consistency``.
         file_format: Of the tables.
 
     Returns:
@@ -84,12 +84,13 @@ def verify_export(
     damaged = list(export.damaged_files())
     try:
         if export.complete:
-            own = Anchor(PROOF, int(export.proof["checkpoint"]["size"]), str(export.proof["checkpoint"]["head"]))
+            checkpoint = export.proof["checkpoint"]
+            own = Anchor(PROOF, int(checkpoint["size"]), str(checkpoint["head"]), str(checkpoint["root"]))
             found = walk(export, [*known, own], trusted, without_archives=without_archives)
-            _check_signature(found, export.proof["checkpoint"], trusted)
+            _check_signature(found, checkpoint, trusted)
         else:
             found = verify_part(export, known, trusted, without_archives=without_archives)
-    except (Refused, ValueError, KeyError, TypeError, OverflowError) as error:  # of a file that somebody put there
+    except (Refused, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:  # somebody's own file
         return Walk(problems=[*damaged, f"the records cannot be read: {error}"])
     if not known:
         found.notes.append("no anchor was given: who made this export may have made all of it up")
@@ -111,12 +112,12 @@ class Export(Records):
         self.folder = folder
         try:
             self.proof: dict[str, Any] = read_json(folder / PROOF)
-            if self.proof["format"] != FORMAT:
+            if self.proof["format"] not in {1, FORMAT}:  # format 1 knew no ``consistency``
                 raise ValueError(f"format {self.proof['format']}")
             self._columns: dict[str, Columns] = self.proof["columns"]
-            self._file_of = {Path(name).stem: folder / name for name in self.proof["files"]}
+            self._file_of = {Path(name).stem: folder / _plain(name) for name in self.proof["files"]}
             self.complete = bool(self.proof["complete"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise Refused(
                 f"{folder} is no export of a ledger",
                 got=str(error),
@@ -196,12 +197,49 @@ def verify_part(export: Export, anchors: Sequence[Anchor], trusted: Collection[s
         found.note(sequence, problem)
     found.notes += unlisted_data_sets(export)
     _check_signature(found, checkpoint, trusted)
-    if anchors and not any(anchor.size == checkpoint["size"] for anchor in anchors):
-        found.note(checkpoint["size"], "none of the anchors names the checkpoint that the paths lead to")
-    for anchor in anchors:
-        if anchor.size == checkpoint["size"] and anchor.head != checkpoint["head"]:
-            found.note(anchor.size, f"{anchor.where} names another hash for it than the checkpoint")
+    _check_anchors(found, export.proof, anchors, [sequence for sequence, *_ in export.links()])
     return found
+
+
+def _check_anchors(found: Walk, proof: Mapping[str, Any], anchors: Sequence[Anchor], sequences: Sequence[int]) -> None:
+    """Hold the checkpoint of a part against what was written down of the ledger, before or when it was made."""
+    size = int(proof["checkpoint"]["size"])
+    comparable = sorted((each for each in anchors if each.size <= size), key=lambda each: each.size)
+    agreed: Anchor | None = None
+    for anchor in comparable:
+        if (wrong := _contradiction(proof, anchor)) is None:
+            agreed = anchor
+            continue
+        start = min(agreed.size + 1 if agreed else 1, anchor.size)
+        found.note(start, f"or one after it up to {anchor.size} may have been written anew: {wrong}")
+    if later := len(anchors) - len(comparable):
+        words = f"{later} of the anchors name a later state of the ledger than this export"
+        found.note(size, words) if not comparable else found.notes.append(words)
+    if agreed and (after := sum(sequence > agreed.size for sequence in sequences)):
+        found.notes.append(
+            f"{after} of these records came after the last anchor, {agreed.where}: none vouches for them"
+        )
+
+
+def _contradiction(proof: Mapping[str, Any], anchor: Anchor) -> str | None:
+    """Say why the ledger that an anchor names did not become the one that the checkpoint names; None: it did."""
+    checkpoint = proof["checkpoint"]
+    size, root = int(checkpoint["size"]), bytes.fromhex(checkpoint["root"])
+    if anchor.size == size:
+        agrees = (anchor.head, anchor.root) == (checkpoint["head"], checkpoint["root"])
+        return None if agrees else f"{anchor.where} names another hash or root than the checkpoint"
+    steps = proof.get("consistency", {}).get(str(anchor.size))
+    if steps is None:
+        return f"no proof that the {anchor.size} records that {anchor.where} names are the first of the checkpoint's"
+    if is_prefix(bytes.fromhex(anchor.root), anchor.size, root, size, [bytes.fromhex(step) for step in steps]):
+        return None
+    return f"the {anchor.size} records that {anchor.where} names are not the first of the checkpoint's"
+
+
+def _plain(name: str) -> str:
+    if Path(name).name != name:
+        raise ValueError(f"a file in another folder: {name}")
+    return name
 
 
 def _contents(found: Walk, export: Export, kind: str) -> dict[int, bytes]:

@@ -1,7 +1,8 @@
 """Merkle trees over the hashes of records, as in RFC 6962 (Certificate Transparency), section 2.1.
 
 A root names every record of a ledger up to one moment in 32 bytes. With a path of about log2(n) hashes anybody can
-check that one record is among them, without seeing the others.
+check that one record is among them, without seeing the others; with as many, that an earlier root named the first of
+them.
 """
 
 import hashlib
@@ -60,24 +61,104 @@ def root(leaves: Iterable[bytes]) -> bytes:
     return frontier.root()
 
 
-def paths(leaves: Sequence[bytes], numbers: Iterable[int]) -> dict[int, list[bytes]]:
-    """Return the audit path of some leaves (RFC 6962, 2.1.1), by the leaf's number from 0: from the leaf upwards.
+class Tree:
+    """A tree with all its nodes, for proofs: 64 bytes and some a leaf.
 
-    Raises:
-        IndexError: There is no such leaf.
+    Args:
+        leaves: In their order.
+
+    Example:
+        >>> leaves = [b"a", b"b", b"c"]
+        >>> tree = Tree(leaves)
+        >>> root_from(b"c", 2, 3, tree.path(2)) == root(leaves)
+        True
+        >>> is_prefix(root(leaves[:2]), 2, root(leaves), 3, tree.consistency(2))
+        True
     """
-    found: dict[int, list[bytes]] = {number: [] for number in numbers}
-    if found and not (min(found) >= 0 and max(found) < len(leaves)):
-        raise IndexError(f"of {len(leaves)} leaves there is none numbered {max(found)}")
-    level, places = [_leaf(leaf) for leaf in leaves], {number: number for number in found}
-    while len(level) > 1:
-        for number, place in places.items():
-            if place ^ 1 < len(level):  # the last node of an odd level has no sibling and moves up as it is
-                found[number].append(level[place ^ 1])
-            places[number] = place >> 1
-        pairs = [_node(left, right) for left, right in zip(level[::2], level[1::2], strict=False)]
-        level = pairs + level[2 * len(pairs) :]
-    return found
+
+    def __init__(self, leaves: Iterable[bytes]) -> None:
+        level = [_leaf(leaf) for leaf in leaves]
+        self._size, self._levels = len(level), [level]
+        while len(level) > 1:
+            pairs = [_node(left, right) for left, right in zip(level[::2], level[1::2], strict=False)]
+            level = pairs + level[2 * len(pairs) :]  # the last node of an odd level moves up as it is
+            self._levels.append(level)
+
+    def path(self, number: int) -> list[bytes]:
+        """Return the audit path of a leaf (RFC 6962, 2.1.1), from the leaf upwards.
+
+        Args:
+            number: Of the leaf, from 0.
+
+        Raises:
+            IndexError: There is no such leaf.
+        """
+        if not 0 <= number < self._size:
+            raise IndexError(f"of {self._size} leaves there is none numbered {number}")
+        return self._upwards(0, number)
+
+    def consistency(self, size: int) -> list[bytes]:
+        """Return the proof that the tree of the first leaves became this one by adding leaves (RFC 6962, 2.1.2).
+
+        Args:
+            size: How many the first leaves are.
+
+        Raises:
+            IndexError: There are not so many leaves.
+        """
+        if not 1 <= size <= self._size:
+            raise IndexError(f"of {self._size} leaves there are no first {size}")
+        if size == self._size:
+            return []
+        # The last complete subtree of the smaller tree is a node of this one too; all others are found on the way up.
+        level, place = 0, size - 1
+        while place & 1:
+            level, place = level + 1, place >> 1
+        own = [self._levels[level][place]] if place else []  # else it is all of the smaller tree: who asks has its root
+        return own + self._upwards(level, place)
+
+    def _upwards(self, level: int, place: int) -> list[bytes]:
+        """Return the sibling of a node and of each node above it, where there is one."""
+        found = []
+        for nodes in self._levels[level:]:
+            if place ^ 1 < len(nodes):
+                found.append(nodes[place ^ 1])
+            place >>= 1
+        return found
+
+
+def is_prefix(first: bytes, first_size: int, second: bytes, second_size: int, proof: Sequence[bytes]) -> bool:
+    """Return whether a proof shows that one tree became the other by adding leaves (RFC 9162, 2.1.4.2).
+
+    Args:
+        first: Root of the smaller tree, 32 bytes.
+        first_size: Its number of leaves, at least 1.
+        second: Root of the larger tree, 32 bytes.
+        second_size: Its number of leaves.
+        proof: As `Tree.consistency` returns it.
+    """
+    if first_size == second_size:
+        return first == second and not proof
+    if not 1 <= first_size < second_size:
+        return False
+    place, last = first_size - 1, second_size - 1
+    while place & 1:
+        place, last = place >> 1, last >> 1
+    steps = iter(proof if place else [first, *proof])
+    if (node := next(steps, None)) is None:
+        return False
+    smaller = larger = node
+    for step in steps:
+        if last == 0:
+            return False
+        if place & 1 or place == last:
+            smaller, larger = _node(step, smaller), _node(step, larger)
+            while place and not place & 1:
+                place, last = place >> 1, last >> 1
+        else:
+            larger = _node(larger, step)
+        place, last = place >> 1, last >> 1
+    return last == 0 and smaller == first and larger == second
 
 
 def root_from(leaf: bytes, number: int, size: int, path: Sequence[bytes]) -> bytes:
@@ -94,7 +175,7 @@ def root_from(leaf: bytes, number: int, size: int, path: Sequence[bytes]) -> byt
 
     Example:
         >>> leaves = [b"a", b"b", b"c"]
-        >>> root_from(b"c", 2, 3, paths(leaves, [2])[2]) == root(leaves)
+        >>> root_from(b"c", 2, 3, Tree(leaves).path(2)) == root(leaves)
         True
     """
     node, place, last = _leaf(leaf), number, size - 1

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,7 +52,9 @@ def test_roots_and_paths_are_those_of_rfc_6962(size: int) -> None:
     for leaf in leaves[size // 2 :]:
         grown.add(leaf)
     assert grown.root() == head
-    for number, path in merkle.paths(leaves, range(size)).items():
+    tree = merkle.Tree(leaves)
+    for number in range(size):
+        path = tree.path(number)
         assert merkle.root_from(leaves[number], number, size, path) == head
         assert merkle.root_from(b"another", number, size, path) != head
         with pytest.raises(ValueError, match=r"path"):
@@ -65,7 +68,41 @@ def test_what_cannot_be_a_tree_is_refused() -> None:
     with pytest.raises(ValueError, match="2 peaks"):
         merkle.Frontier(3, [GENESIS])
     with pytest.raises(IndexError, match="none numbered 3"):
-        merkle.paths([b"a", b"b"], [3])
+        merkle.Tree([b"a", b"b"]).path(3)
+    for first in (0, 3):
+        with pytest.raises(IndexError, match=f"no first {first}"):
+            merkle.Tree([b"a", b"b"]).consistency(first)
+
+
+@pytest.mark.parametrize("size", [*range(1, 18), 63, 64, 65])
+def test_proofs_of_consistency_are_those_of_rfc_6962_and_show_nothing_else(size: int) -> None:
+    leaves = [bytes([number]) * 32 for number in range(size)]
+    tree, head = merkle.Tree(leaves), _tree_head(leaves)
+    for first in range(1, size + 1):
+        before, proof = _tree_head(leaves[:first]), tree.consistency(first)
+        assert proof == _consistency(first, leaves, whole=True)
+        assert merkle.is_prefix(before, first, head, size, proof)
+        wrong = [
+            (b"x" * 32, first, head, proof),
+            (before, first, b"x" * 32, proof),
+            (before, first, head, [*proof, head]),
+        ]
+        wrong += [(before, first, head, proof[:-1])] if proof else []
+        wrong += [(before, first, head, [*proof[:at], b"x" * 32, *proof[at + 1 :]]) for at in range(len(proof))]
+        wrong += [
+            (before, other, head, proof) for other in (0, first - 1, first + 1) if other != first and other <= size
+        ]
+        assert not any(merkle.is_prefix(one, many, root, size, steps) for one, many, root, steps in wrong)
+
+
+def _consistency(first: int, leaves: list[bytes], *, whole: bool) -> list[bytes]:
+    """The definition of RFC 6962, 2.1.2, word for word: SUBPROOF."""
+    if first == len(leaves):
+        return [] if whole else [_tree_head(leaves)]
+    split = 1 << (len(leaves) - 1).bit_length() - 1
+    if first <= split:
+        return [*_consistency(first, leaves[:split], whole=whole), _tree_head(leaves[split:])]
+    return [*_consistency(first - split, leaves[split:], whole=False), _tree_head(leaves[:split])]
 
 
 class Stored:
@@ -92,6 +129,10 @@ class Stored:
         self.marks[size + 1] = {**values, "key": None, "signature": None, **changes}
         self.add("checkpoints", self.marks[size + 1])
 
+    def anchor(self, where: str, size: int) -> Anchor:
+        hashes = [row[4] for row in self.chain[:size]]
+        return Anchor(where, size, hashes[-1].hex(), merkle.root(hashes).hex())
+
     def links(self) -> Any:
         return iter(self.chain)
 
@@ -109,7 +150,7 @@ def test_a_walk_over_sound_records_finds_nothing_and_names_their_end() -> None:
     stored = Stored(5)
     stored.checkpoint()
     stored.add("events", {"number": 5})
-    found = walk(stored, [Anchor("a file", 5, stored.chain[4][4].hex()), Anchor("a tag", 7, stored.chain[6][4].hex())])
+    found = walk(stored, [stored.anchor("a file", 5), stored.anchor("a tag", 7)])
     assert (found.size, found.first_bad, found.problems) == (7, None, [])
     assert (found.head, found.root) == (stored.chain[6][4].hex(), merkle.root(row[4] for row in stored.chain).hex())
     assert walk(Stored(0)).size == 0
@@ -133,16 +174,24 @@ def test_a_checkpoint_that_names_something_else_is_found(changes: dict[str, Any]
 
 def test_an_anchor_beyond_the_end_says_what_was_cut_off() -> None:
     stored = Stored(5)
-    found = walk(stored, [Anchor("the file", 9, "0" * 64)])
+    found = walk(stored, [Anchor("the file", 9, "0" * 64, "0" * 64)])
     assert found.first_bad == 6
     assert found.problems == ["record 6: and all up to 9 are missing: the file names 9 records"]
+
+
+def test_an_anchor_with_another_root_is_told() -> None:
+    stored = Stored(5)
+    found = walk(stored, [replace(stored.anchor("the file", 4), root="0" * 64)])
+    assert found.problems == [
+        "record 1: or one after it up to 4 was written anew: the file names another root up to record 4"
+    ]
 
 
 def test_between_two_anchors_lies_what_was_written_anew() -> None:
     genuine, forged = Stored(9), Stored(4)
     for number in range(4, 9):
         forged.add("events", {"number": number, "forged": True})
-    anchors = [Anchor(f"line {size}", size, genuine.chain[size - 1][4].hex()) for size in (3, 6, 9)]
+    anchors = [genuine.anchor(f"line {size}", size) for size in (3, 6, 9)]
     found = walk(forged, anchors)
     assert found.first_bad == 4
     assert "line 6 names another hash for record 6" in found.problems[0]

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from patchcore.adapters.ledger.exports import columns_of
+from patchcore.chain import digest, link_hash
 from patchcore.exported_tables import read_table, write_table
 from patchcore.files import read_json, sha256_of
 from patchcore.layout import Workspace
 from patchcore.lifecycle.services import open_services
+from patchcore.merkle import Tree, root_from
 from tests.tampering import Owner
 
 Done = CompletedProcess[str]
@@ -216,24 +218,89 @@ def test_what_was_left_out_of_a_part_or_put_into_it_is_found(
     assert words in "; ".join(json.loads(done.stdout)["problems"])
 
 
-def test_an_export_that_was_made_up_is_found_by_any_anchor(
+def test_an_export_is_held_against_an_anchor_of_any_earlier_day(
     say: Say, run: Run, lived: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     anchors = tmp_path / "anchors.jsonl"
     monkeypatch.setenv("PATCHCORE_ANCHOR_FILE", str(anchors))
     say("anchor")
     monkeypatch.delenv("PATCHCORE_ANCHOR_FILE")
-    services = open_services(lived.root)
-    services.ledger.record_event("cell", "ingest", {}, who="forger")  # another history from here on
+    # Weeks later, somebody changes his mind about an image of the batch.
+    image = open_services(lived.root).ledger.batch("first").images[0]  # type: ignore[union-attr]
+    words = ("--normal" if image.anomalous else "--anomalous", "--reason", "seen by hand", "-w", lived.root)
+    assert run("override", "first", image.path, *words).returncode == 0
     for name, options in (("part", ("--batch", "first")), ("whole", ())):
         say("export", tmp_path / name, *options)
-    check = ("audit", "verify", "--anchor", anchors, "--json", "-w", tmp_path, "--file")
-    done = run(*check, tmp_path / "part")
-    assert done.returncode == 3
-    assert "none of the anchors names the checkpoint" in done.stdout
-    assert run(*check, tmp_path / "whole").returncode == 0  # this one begins as the anchor says
+        check = ("audit", "verify", "--anchor", anchors, "--json", "-w", tmp_path, "--file")
+        found = json.loads(run(*check, tmp_path / name).stdout)
+        assert (found["ok"], found["problems"]) == (True, [])
+        if name == "part":
+            assert found["notes"] == [
+                f"1 of these records came after the last anchor, {anchors}, line 1: none vouches for them"
+            ]
     alone = json.loads(run("audit", "verify", "--file", tmp_path / "part", "--json", "-w", tmp_path).stdout)
     assert "no anchor was given" in alone["notes"][0]
+
+
+def test_an_export_that_was_made_up_is_found_by_any_anchor(
+    say: Say, run: Run, lived: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early, late = tmp_path / "early.jsonl", tmp_path / "late.jsonl"
+    monkeypatch.setenv("PATCHCORE_ANCHOR_FILE", str(early))
+    say("anchor")
+    open_services(lived.root).ledger.record_event("cell", "ingest", {}, who="ann")
+    monkeypatch.setenv("PATCHCORE_ANCHOR_FILE", str(late))
+    folder = tmp_path / "part"
+    say("export", folder, "--batch", "first")  # anchors it in the file, too
+    monkeypatch.delenv("PATCHCORE_ANCHOR_FILE")
+    later = tmp_path / "later.jsonl"
+    later.write_text(json.dumps({**json.loads(late.read_text()), "size": 10**6}))
+
+    def problems(anchor: Path) -> str:
+        done = run("audit", "verify", "--file", folder, "--anchor", anchor, "--json", "-w", tmp_path)
+        assert done.returncode == (3 if json.loads(done.stdout)["problems"] else 0)
+        return "; ".join(json.loads(done.stdout)["problems"])
+
+    assert (problems(early), problems(late)) == ("", "")
+    assert "name a later state of the ledger" in problems(later)
+    _make_up(folder)
+    # Every content, link and path is right; size and head are those of the anchors. Their roots are not to be had.
+    assert "names another hash or root than the checkpoint" in problems(late)
+    assert "are not the first of the checkpoint's" in problems(early)
+    proof = read_json(folder / "proof.json")
+    (folder / "proof.json").write_text(json.dumps({**proof, "consistency": {}}))
+    assert "no proof that" in problems(early)
+
+
+def _make_up(folder: Path) -> None:
+    """Let the first image of a batch's export have another score, and make up a ledger that it is a part of."""
+    forged: dict[int, bytes] = {}
+
+    def other(row: dict[str, Any]) -> dict[str, Any]:
+        if forged:
+            return row
+        changed = {**row, "score": 0.0}
+        forged[row["sequence"]] = digest({name: value for name, value in changed.items() if name != "sequence"})
+        return changed
+
+    _forge(folder, "images.parquet", other)
+    leaves: dict[int, bytes] = {}
+
+    def chained(row: dict[str, Any]) -> dict[str, Any]:
+        number, content = row["sequence"], forged.get(row["sequence"], bytes.fromhex(row["content"]))
+        leaves[number] = link_hash(bytes.fromhex(row["previous"]), number, row["kind"], content)
+        return {**row, "content": content.hex(), "hash": leaves[number].hex()}
+
+    _forge(folder, "chain.parquet", chained)
+    proof = read_json(folder / "proof.json")
+    size = proof["checkpoint"]["size"]
+    tree = Tree([leaves.get(number, bytes(32)) for number in range(1, size + 1)])
+    proof["checkpoint"]["root"] = root_from(
+        leaves[max(leaves)], max(leaves) - 1, size, tree.path(max(leaves) - 1)
+    ).hex()
+    proof["paths"] = {number: [node.hex() for node in tree.path(int(number) - 1)] for number in proof["paths"]}
+    earlier = {size: [node.hex() for node in tree.consistency(int(size))] for size in proof["consistency"]}
+    (folder / "proof.json").write_text(json.dumps({**proof, "consistency": earlier}))
 
 
 def test_a_whole_export_that_was_cut_off_is_found_without_an_anchor(say: Say, run: Run, tmp_path: Path) -> None:

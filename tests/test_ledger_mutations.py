@@ -38,11 +38,11 @@ def filled(ledger: Ledger) -> Filled:
     for number in range(3):
         add_batch(ledger, f"shift {number}", 2, [scored(f"{number}-{image}.png", 1 + image / 7) for image in range(4)])
         checkpoint = ledger.checkpoint()
-        anchors.append(Anchor(f"file, line {number}", checkpoint.size, checkpoint.head))
+        anchors.append(Anchor(f"file, line {number}", checkpoint.size, checkpoint.head, checkpoint.root))
     moved = _archive(ledger)
     last = ledger.verify(archived=[moved])
     assert last.ok, last.problems
-    return [*anchors, Anchor("git tag", last.records, last.head)], moved
+    return [*anchors, Anchor("git tag", last.records, last.head, last.root)], moved
 
 
 def test_a_thousand_mutations_are_all_detected_and_the_first_bad_record_is_named(

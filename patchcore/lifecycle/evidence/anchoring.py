@@ -97,10 +97,12 @@ def anchors_in(path: Path) -> list[Anchor]:
     try:
         found = _read(path)
     except (OSError, UnicodeDecodeError) as error:
-        expected = "lines of JSON with size and head"
+        expected = "lines of JSON with size, head and root"
         raise Refused(f"anchors in {path}", got=str(error), expected=expected, remedy="check the path") from error
     if not found:
-        raise Refused(f"anchors in {path}", got="none", expected="lines of JSON with size and head", remedy="check it")
+        raise Refused(
+            f"anchors in {path}", got="none", expected="lines of JSON with size, head and root", remedy="check it"
+        )
     return found
 
 
@@ -172,12 +174,12 @@ def anchor_text(checkpoint: Checkpoint) -> str:
 def _parsed(where: str, text: str) -> Anchor:
     try:
         values = json.loads(text)
-        return Anchor(where, int(values["size"]), str(values["head"]))
+        return Anchor(where, int(values["size"]), str(values["head"]), str(values["root"]))
     except (ValueError, KeyError, TypeError) as error:
         raise Refused(
             f"anchor in {where}",
             got=f"{text[:80]!r}",
-            expected="JSON with size and head",
+            expected="JSON with size, head and root",
             remedy="somebody wrote something else there: look at it",
         ) from error
 

@@ -16,7 +16,7 @@ from patchcore.exports import verify_export, write_export
 from patchcore.lifecycle.evidence import archives
 from patchcore.lifecycle.evidence.anchoring import anchor, anchors
 from patchcore.lifecycle.services import Services
-from patchcore.merkle import paths
+from patchcore.merkle import Tree
 from patchcore.progress import progress
 from patchcore.signatures import trusted_keys_from_environment
 
@@ -72,10 +72,16 @@ def export(services: Services, folder: Path, *, batch: str | None, file_format: 
         moved = (row for sequence in scored for row in archives.rows(services, ("scored_batch", sequence)))
         images = heapq.merge(tables["images"].rows, moved, key=lambda row: row[0])
         tables["images"] = replace(tables["images"], rows=images)
-        links = (row[0] - 1 for row in tables["chain"].rows)
-        found = paths(services.ledger.hashes(size), links)
-        proofs = {str(number + 1): [node.hex() for node in path] for number, path in found.items()}
-        proof = {"complete": False, "batch": batch, "checkpoint": checkpoint, "paths": proofs}
+        tree = Tree(services.ledger.hashes(size))
+        earlier = [each.size for each in services.ledger.checkpoints() if each.size < size]
+        proof = {
+            "complete": False,
+            "batch": batch,
+            "checkpoint": checkpoint,
+            "paths": {str(row[0]): _in_hex(tree.path(row[0] - 1)) for row in tables["chain"].rows},
+            # Every anchor is a checkpoint: whoever has one of any day can hold the export against it.
+            "consistency": {str(each): _in_hex(tree.consistency(each)) for each in earlier},
+        }
         return write_export(folder, tables, proof, file_format)
 
 
@@ -90,6 +96,10 @@ def verify_file(
     found: Walk = verify_export(folder, known, trusted, without_archives=without_archives)
     values = (found.size, found.head, found.root, found.first_bad, tuple(found.problems), tuple(found.notes))
     return Verification(not found.problems, *values, anchors=len(known), checked=found.checked)
+
+
+def _in_hex(nodes: Sequence[bytes]) -> list[str]:
+    return [node.hex() for node in nodes]
 
 
 def _checkpoint(services: Services) -> Checkpoint:
@@ -118,6 +128,15 @@ def _what_is_wrong(services: Services, bank: BankRecord) -> str | None:
     with tempfile.TemporaryDirectory() as temporary:
         try:
             folder = services.registry.download_bank(bank.category, bank.version, Path(temporary) / "bank")
+            return damage(folder, bank.sha256) or _other_metrics(services, bank)
         except Refused as error:
             return f"got {error.got}, expected {error.expected}"
-        return damage(folder, bank.sha256)
+
+
+def _other_metrics(services: Services, bank: BankRecord) -> str | None:
+    """Say what MLflow shows of a bank that was not measured; of banks of early versions nobody knows."""
+    shown = services.registry.version(bank.category, bank.version).metrics
+    if bank.metrics is None or shown == bank.metrics:
+        return None
+    names = sorted(name for name in {*shown, *bank.metrics} if shown.get(name) != bank.metrics.get(name))
+    return "; ".join(f"MLflow says {name} {shown.get(name)}, measured was {bank.metrics.get(name)}" for name in names)
