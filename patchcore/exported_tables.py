@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from patchcore.errors import Refused
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 FileFormat = Literal["parquet", "csv"]
 ColumnType = Literal["int64", "float64", "string"]
 Columns = Mapping[str, ColumnType]
+COLUMN_TYPES: tuple[str, ...] = get_args(ColumnType)
 
 _AT_ONCE = 50_000  # rows in a group: bounds memory
 
@@ -51,11 +52,13 @@ def read_table(path: Path, columns: Columns, where: tuple[str, str | int] | None
         where: Only rows with this value in the column of this name; of a .parquet file.
 
     Raises:
-        Refused: The file is missing, or is not such a file.
+        Refused: The file is missing, or is not such a file: it has all of these columns, and no other.
     """
     import pyarrow as pa
 
     try:
+        if (present := sorted(_column_names(path))) != sorted(columns):
+            raise KeyError(f"columns {', '.join(present)}")
         for batch in _batches(path, columns) if where is None else _matching(path, columns, where):
             yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
     except (OSError, pa.ArrowException, KeyError, UnicodeDecodeError) as error:
@@ -73,6 +76,15 @@ def _writer(path: Path, schema: "pa.Schema") -> Any:
     if path.suffix == ".csv":
         return csv.CSVWriter(path, schema)
     return parquet.ParquetWriter(path, schema, compression="zstd")
+
+
+def _column_names(path: Path) -> list[str]:
+    from pyarrow import csv, parquet
+
+    if path.suffix == ".csv":
+        with csv.open_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True)) as stream:
+            return list(stream.schema.names)
+    return list(parquet.read_schema(path).names)
 
 
 def _batches(path: Path, columns: Columns) -> Iterator["pa.RecordBatch"]:

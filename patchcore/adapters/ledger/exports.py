@@ -17,6 +17,7 @@ from patchcore.adapters.ledger.tables import (
     chain,
     datasets,
     decisions,
+    events,
     images,
     members,
     overrides,
@@ -33,12 +34,15 @@ class Exports(Book):
     """Records on their way out of the ledger."""
 
     @contextmanager
-    def tables(self, batch: str | None = None, up_to: int | None = None) -> Iterator[dict[str, Table]]:
+    def tables(
+        self, batch: str | None = None, up_to: int | None = None, told_by: int | None = None
+    ) -> Iterator[dict[str, Table]]:
         """Yield the tables of an export while the ledger stands still for the caller: of everything, or of a batch.
 
         Args:
             batch: Only that batch, and what it rests on.
             up_to: Only records up to this sequence.
+            told_by: The sequence of the event that tells what belongs to the export of a batch; it goes out too.
 
         Those of a batch are all its scorings with images and overrides, their banks with the decisions about them, the
         data-set versions that these were built from, and their images.
@@ -47,11 +51,15 @@ class Exports(Book):
             Refused: There is no such batch.
         """
         with self._database.reading() as connection:
-            chosen: _Conditions = dict.fromkeys(KINDS) if batch is None else _of_batch(connection, batch)
+            chosen: _Conditions = dict.fromkeys(KINDS) if batch is None else _of_batch(connection, batch, up_to)
             conditions = {kind: _limited(KINDS[kind], chosen[kind], up_to) for kind in chosen}
-            tables = {kind: _table(connection, kind, condition) for kind, condition in conditions.items()}
             links = None if batch is None else or_(*_linked(connection, batch, conditions))
-            yield {CHAIN: _links(connection, _limited(chain, links, up_to)), **tables}
+            links = _limited(chain, links, up_to)
+            if batch is not None:
+                telling = events.c.sequence == (told_by or 0)
+                conditions["events"], links = telling, or_(links, chain.c.sequence == (told_by or 0))  # type: ignore[arg-type]
+            tables = {kind: _table(connection, kind, condition) for kind, condition in conditions.items()}
+            yield {CHAIN: _links(connection, links), **tables}
 
     def hash_of(self, sequence: int) -> str | None:
         """Return the hash of a record, 64 hexadecimal digits; None where there is none of that sequence."""
@@ -188,9 +196,10 @@ def _backwards(query: Any) -> Any:
     return query.order_by(None).order_by(images.c.sequence.desc()).limit(1)
 
 
-def _of_batch(connection: Connection, batch: str) -> _Conditions:
-    """Return which records of each kind a batch rests on."""
-    scorings = connection.execute(select(batches).where(batches.c.batch == batch)).mappings().all()
+def _of_batch(connection: Connection, batch: str, up_to: int | None) -> _Conditions:
+    """Return which records of each kind a batch rests on, by its scorings up to a sequence."""
+    scored = _limited(batches, batches.c.batch == batch, up_to)
+    scorings = connection.execute(select(batches).where(scored)).mappings().all()  # type: ignore[arg-type]
     if not scorings:
         raise Refused(
             f"no batch {batch!r} in the ledger", got=repr(batch), expected="a batch that was scored", remedy="check it"

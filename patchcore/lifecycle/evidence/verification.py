@@ -2,7 +2,7 @@
 
 import heapq
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,13 @@ from patchcore.adapters.ledger.records import BankRecord, Checkpoint, Verificati
 from patchcore.adapters.registry import damage
 from patchcore.chain_walk import Anchor, Walk
 from patchcore.errors import Fault, Refused
+from patchcore.export_verification import verify_export
+from patchcore.exported_parts import EXPORT, contents_of_part
 from patchcore.exported_tables import FileFormat
-from patchcore.exports import verify_export, write_export
+from patchcore.exports import write_export
 from patchcore.lifecycle.evidence import archives
 from patchcore.lifecycle.evidence.anchoring import anchor, anchors
-from patchcore.lifecycle.services import Services
+from patchcore.lifecycle.services import Services, who
 from patchcore.merkle import Tree
 from patchcore.progress import progress
 from patchcore.signatures import trusted_keys_from_environment
@@ -40,7 +42,7 @@ def verify(
     compared, recorded = [*anchors(services), *known], services.ledger.banks() if banks else []
     trusted = trusted_keys_from_environment()
     found = services.ledger.verify(compared, trusted, archived, without_archives=without_archives)
-    problems += _bank_problems(services, recorded)
+    problems += [*_bank_problems(services, recorded), *_export_problems(services)]
     return replace(
         found,
         ok=found.ok and not problems,
@@ -52,37 +54,71 @@ def verify(
 def export(services: Services, folder: Path, *, batch: str | None, file_format: FileFormat) -> dict[str, Any]:
     """Write the ledger, or a batch with all that it rests on, to a folder that is verified without the ledger.
 
-    It is anchored first, so that the export can be held against an anchor. Who may only read exports what the last
-    checkpoint names.
+    What belongs to the export of a batch is recorded, and the ledger is anchored: the export can be held against both.
+    Who may only read exports what the last checkpoint names.
 
     Raises:
         Refused: The folder exists, there is no such batch, or an archive is not the file that was written.
         Fault: The ledger has no checkpoint and cannot be written, or the folder cannot.
     """
-    checkpoint = asdict(_checkpoint(services))
-    size = checkpoint["size"]
-    with services.ledger.tables(batch, up_to=size) as tables:
-        if batch is None:
-            images = heapq.merge(tables["images"].rows, archives.rows(services), key=lambda row: row[0])
-            tables["images"] = replace(tables["images"], rows=images)
-            return write_export(folder, tables, {"complete": True, "checkpoint": checkpoint}, file_format)
+    if batch is not None:
+        return _export_batch(services, folder, batch, file_format)
+    checkpoint = _checkpoint(services)
+    with services.ledger.tables(up_to=checkpoint.sequence) as tables:
+        images = _merged(tables["images"].rows, archives.rows(services))
+        tables["images"] = replace(tables["images"], rows=images)
+        return write_export(folder, tables, {"complete": True, "checkpoint": asdict(checkpoint)}, file_format)
+
+
+def _export_batch(services: Services, folder: Path, batch: str, file_format: FileFormat) -> dict[str, Any]:
+    up_to, told_by = _tell(services, batch)
+    checkpoint = _checkpoint(services)
+    if told_by is not None and told_by > checkpoint.size:  # nobody could make a checkpoint that names it
+        told_by = None
+    with services.ledger.tables(batch, up_to=min(up_to, checkpoint.size), told_by=told_by) as tables:
         for name in ("chain", "batches"):
             tables[name] = replace(tables[name], rows=list(tables[name].rows))
         scored = [row[0] for row in tables["batches"].rows]
         moved = (row for sequence in scored for row in archives.rows(services, ("scored_batch", sequence)))
-        images = heapq.merge(tables["images"].rows, moved, key=lambda row: row[0])
-        tables["images"] = replace(tables["images"], rows=images)
-        tree = Tree(services.ledger.hashes(size))
-        earlier = [each.size for each in services.ledger.checkpoints() if each.size < size]
+        tables["images"] = replace(tables["images"], rows=_merged(tables["images"].rows, moved))
+        tree = Tree(services.ledger.hashes(checkpoint.size))
+        earlier = [each.size for each in services.ledger.checkpoints() if each.size < checkpoint.size]
         proof = {
             "complete": False,
             "batch": batch,
-            "checkpoint": checkpoint,
+            "checkpoint": asdict(checkpoint),
             "paths": {str(row[0]): _in_hex(tree.path(row[0] - 1)) for row in tables["chain"].rows},
             # Every anchor is a checkpoint: whoever has one of any day can hold the export against it.
             "consistency": {str(each): _in_hex(tree.consistency(each)) for each in earlier},
         }
         return write_export(folder, tables, proof, file_format)
+
+
+def _tell(services: Services, batch: str) -> tuple[int, int | None]:
+    """Record what belongs to the export of a batch; return the last of these records, and the one that tells of them.
+
+    Who may only read tells nothing: the second is None.
+
+    Raises:
+        Refused: There is no such batch.
+    """
+    with services.ledger.tables(batch) as tables:
+        sequences = [row[0] for row in tables["chain"].rows]
+        scoring = dict(zip(tables["batches"].columns, next(iter(tables["batches"].rows)), strict=True))
+    summary = contents_of_part(batch, sequences)
+    try:
+        return max(sequences), services.ledger.record_event(scoring["category"], EXPORT, summary, who=who()).sequence
+    except Fault:
+        return max(sequences), None
+
+
+def _merged(here: Iterable[Sequence[Any]], moved: Iterable[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+    """Yield records by their sequences, once: one that is archived at this moment can be in both."""
+    last = 0
+    for row in heapq.merge(here, moved, key=lambda row: row[0]):
+        if row[0] != last:
+            yield row
+        last = row[0]
 
 
 def verify_file(
@@ -109,6 +145,20 @@ def _checkpoint(services: Services) -> Checkpoint:
         if not (made := services.ledger.checkpoints()):
             raise
         return made[-1]
+
+
+def _export_problems(services: Services) -> Iterator[str]:
+    """Tell which records of an export of a batch say something else than what belonged to it."""
+    for category in dict.fromkeys(bank.category for bank in services.ledger.banks()):
+        for event in services.ledger.events(category, EXPORT):
+            stated = dict(event.summary)
+            try:
+                with services.ledger.tables(str(stated.get("batch")), up_to=stated.get("up_to")) as tables:
+                    there = contents_of_part(str(stated.get("batch")), (row[0] for row in tables["chain"].rows))
+            except Refused:
+                there = {}
+            if stated != there:
+                yield f"record {event.sequence}: says something else of the export of a batch than what belonged to it"
 
 
 def _bank_problems(services: Services, recorded: Sequence[BankRecord]) -> list[str]:
