@@ -63,10 +63,11 @@ def postgresql_url(postgresql_server: URL) -> Iterator[str]:
 
 
 @contextmanager
-def new_database(server: URL) -> Iterator[str]:
-    """Make a database for as long as the block runs; yield its SQLAlchemy URL."""
+def new_database(server: URL, template: str = "template1") -> Iterator[str]:
+    """Make a database for as long as the block runs, a copy of another one; yield its SQLAlchemy URL."""
     name = f"test_{secrets.token_hex(8)}"
-    _administer(server, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+    _administer(server, create.format(sql.Identifier(name), sql.Identifier(template)))
     yield server.set(database=name).render_as_string(hide_password=False)
     _administer(server, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 

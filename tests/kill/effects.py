@@ -24,6 +24,9 @@ ROOT, LOG, AT = "KILL_ROOT", "KILL_LOG", "KILL_AT"
 """Environment variables: the workspace, the log of its effects, and where to kill: at effect 17 (or 17:torn, its file
 emptied before), or =TEXT, at the first effect that has this text in it."""
 
+LEDGER = "commit the ledger in PostgreSQL"
+"""The effect that a commit of the ledger is where its database is no file of the workspace."""
+
 _IGNORED = ("/__pycache__/", "/.patchcore/prefect/", "/.patchcore/lock")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _TEARS = os.O_CREAT | os.O_TRUNC
@@ -48,6 +51,8 @@ def install() -> None:
         # The audit event of a connection comes before it can be listened to.
         listened: Any = _listened(sqlite3.connect, listener)
         sqlite3.connect = sqlite3.dbapi2.connect = listened
+        if os.environ.get("PATCHCORE_LEDGER_URL", "").startswith("postgresql"):
+            _listen_to_postgresql()
 
 
 def happens(effect: str, torn: tuple[str, int] | None = None) -> None:
@@ -124,6 +129,17 @@ def _listened(connect: Callable[..., sqlite3.Connection], listener: _Listener) -
         return connection
 
     return connect_and_listen
+
+
+def _listen_to_postgresql() -> None:
+    from sqlalchemy import Connection, Engine, event
+
+    @event.listens_for(Engine, "commit")
+    def _commit(connection: Connection) -> None:
+        if connection.dialect.name == "postgresql" and connection.get_execution_options().get("ledger_writing"):
+            _busy.now = True
+            happens(LEDGER)
+            _busy.now = False
 
 
 class _Transactions:

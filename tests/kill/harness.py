@@ -82,17 +82,17 @@ class Zygote:
             said.seek(0)
             return Ended(code, said.read().decode(errors="replace"), time.monotonic() - began)
 
-    def problems(self, workspace: Workspace) -> list[str]:
-        """Return what is wrong in a workspace."""
-        return list(self._look(workspace)["problems"])
+    def problems(self, workspace: Workspace, environment: dict[str, str]) -> list[str]:
+        """Return what is wrong in a workspace; the environment says where its ledger is."""
+        return list(self._look(workspace, environment)["problems"])
 
-    def state(self, workspace: Workspace) -> dict[str, Any]:
+    def state(self, workspace: Workspace, environment: dict[str, str]) -> dict[str, Any]:
         """Return what there is in a workspace, and what is wrong in it."""
-        found = self._look(workspace, "state")
+        found = self._look(workspace, environment, "state")
         return {**found["state"], "problems": found["problems"]}
 
-    def _look(self, workspace: Workspace, *words: str) -> dict[str, Any]:
-        ended = self.run("look", [str(workspace.root), *words], workspace.root, {})
+    def _look(self, workspace: Workspace, environment: dict[str, str], *words: str) -> dict[str, Any]:
+        ended = self.run("look", [str(workspace.root), *words], workspace.root, environment)
         assert ended.code == 0, ended.said
         found: dict[str, Any] = json.loads(ended.said.splitlines()[-1])
         return found

@@ -10,6 +10,7 @@ PATCHCORE_KILL_POINTS says how many kills there are in all, PATCHCORE_KILL_SEED 
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,19 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sqlalchemy import make_url
+from sqlalchemy.engine import URL
 
+from patchcore.adapters.ledger import Ledger
 from patchcore.files import sha256_of
 from patchcore.layout import Workspace
+from tests.kill.effects import LEDGER
 from tests.kill.harness import Ended, Zygote, counting, run_program, zygote
 from tests.kill.points import Point, marked, moments
 from tests.kill.scenario import Scenario, live
 from tests.kill.state import CATEGORY
+from tests.ledgers import copy_records
+from tests.postgresql import new_database
 
 Draw = Callable[..., NDArray[np.uint8]]
 Copy = Callable[[Workspace, Path], Workspace]
@@ -59,24 +66,39 @@ def ground(tmp_path_factory: pytest.TempPathFactory, draw: Draw, copy: Copy) -> 
 def test_after_a_kill_anywhere_the_same_command_brings_about_what_it_would_have(
     name: str, ground: Ground, tmp_path: Path
 ) -> None:
-    scenario = ground.scenarios[name]
-    untouched, log = ground.copy(scenario.before, tmp_path / "untouched"), tmp_path / "effects"
-    ended = _run(ground, scenario, untouched, counting(untouched, log))
-    assert ended.code == 0, ended.said
-    expected = ground.zygote.state(untouched)
-    assert not expected["problems"]
-    effects = log.read_text().splitlines()
-    count = round(_POINTS * _SHARES[name])
+    scenario, count = ground.scenarios[name], round(_POINTS * _SHARES[name])
     timed = max(1, round(count * _MOMENTS))
-    points = marked(effects, count - timed, _SEED) + moments(ended.seconds, timed, _SEED)
 
-    def attempt(point: Point) -> list[str]:
-        folder = tmp_path / (f"at {point.at}" if point.after is None else f"after {point.after:.6f}")
-        return [f"{point.at} {point.words}: {wrong}" for wrong in _attempt(ground, scenario, point, folder, expected)]
+    def chosen(effects: list[str], seconds: float) -> list[Point]:
+        return marked(effects, count - timed, _SEED) + moments(seconds, timed, _SEED)
 
-    with ThreadPoolExecutor(max_workers=2) as threads:
-        found = [wrong for each in threads.map(attempt, points) for wrong in each]
-    assert not found, f"{len(points)} kills at {len(effects)} effects\n" + "\n".join(found)
+    _kill_at(chosen, ground, scenario, tmp_path, lambda: nullcontext({}))
+
+
+@pytest.mark.parametrize("name", ["ingest", "score", "promote"])
+def test_a_kill_around_a_commit_of_a_ledger_in_postgresql_is_made_up_for_too(
+    name: str, ground: Ground, tmp_path: Path, postgresql_server: URL
+) -> None:
+    scenario = ground.scenarios[name]
+
+    def chosen(effects: list[str], _: float) -> list[Point]:
+        commits = [number for number, effect in enumerate(effects, 1) if effect == LEDGER]
+        assert commits
+        around = {number: f"before: {effects[number - 1]}" for commit in commits for number in (commit, commit + 1)
+                  if number <= len(effects)}  # fmt: skip
+        return [Point(str(number), words) for number, words in around.items()]
+
+    with new_database(postgresql_server) as url:
+        template = Ledger(url)
+        copy_records(Ledger(f"sqlite:///{scenario.before.ledger}"), template)
+        template._database._engine.dispose()  # a database that somebody is connected to cannot be copied
+
+        @contextmanager
+        def copied() -> Iterator[dict[str, str]]:
+            with new_database(postgresql_server, str(make_url(url).database)) as copied:
+                yield {"PATCHCORE_LEDGER_URL": copied}
+
+        _kill_at(chosen, ground, scenario, tmp_path, copied)
 
 
 @pytest.mark.parametrize(
@@ -98,28 +120,60 @@ def test_a_command_in_a_process_of_its_own_is_killed_and_run_again(
     words = (*scenario.words, "--workspace", str(workspace.root))
     killed = run_program(words, workspace.root, counting(workspace, tmp_path / "effects", f"={effect}"))
     assert killed.code == -9, killed.said
-    assert not ground.zygote.problems(workspace)
+    assert not ground.zygote.problems(workspace, {})
     again = run_program(words, workspace.root, {})
     assert again.code == 0, again.said
-    assert not list(_differences(ground.zygote.state(untouched), ground.zygote.state(workspace)))
+    assert not list(_differences(ground.zygote.state(untouched, {}), ground.zygote.state(workspace, {})))
 
 
-def _attempt(ground: Ground, scenario: Scenario, point: Point, folder: Path, expected: dict[str, Any]) -> Iterator[str]:
+def _kill_at(
+    chosen: Callable[[list[str], float], list[Point]],
+    ground: Ground,
+    scenario: Scenario,
+    folder: Path,
+    ledger: Callable[[], AbstractContextManager[dict[str, str]]],
+) -> None:
+    """Run a command once, then kill it at each of the points that are chosen; a ledger of its own each time."""
+    untouched, log = ground.copy(scenario.before, folder / "untouched"), folder / "effects"
+    with ledger() as place:
+        ended = _run(ground, scenario, untouched, counting(untouched, log) | place)
+        assert ended.code == 0, ended.said
+        expected = ground.zygote.state(untouched, place)
+    assert not expected["problems"]
+    effects = log.read_text().splitlines()
+    points = chosen(effects, ended.seconds)
+
+    def attempt(point: Point) -> list[str]:
+        own = folder / (f"at {point.at}" if point.after is None else f"after {point.after:.6f}")
+        with ledger() as place:
+            return [
+                f"{point.at} {point.words}: {wrong}"
+                for wrong in _attempt(ground, scenario, point, own, expected, place)
+            ]
+
+    with ThreadPoolExecutor(max_workers=2) as threads:
+        found = [wrong for each in threads.map(attempt, points) for wrong in each]
+    assert not found, f"{len(points)} kills at {len(effects)} effects\n" + "\n".join(found)
+
+
+def _attempt(
+    ground: Ground, scenario: Scenario, point: Point, folder: Path, expected: dict[str, Any], place: dict[str, str]
+) -> Iterator[str]:
     """Kill a command once, look, run it again, and yield all that is not as it should be."""
     folder.mkdir()
     workspace = ground.copy(scenario.before, folder / "workspace")
     log = folder / "effects"
     dropped = set(_digests(workspace))
-    killed = _run(ground, scenario, workspace, counting(workspace, log, point.at), point.after)
+    killed = _run(ground, scenario, workspace, counting(workspace, log, point.at) | place, point.after)
     if killed.code != -9 and point.after is None:
         yield f"not killed, ended with {killed.code}"
     if lost := dropped - set(_digests(workspace)):
         yield f"{len(lost)} images lost"
-    yield from (f"after the kill: {wrong}" for wrong in ground.zygote.problems(workspace))
-    again = _run(ground, scenario, workspace, {})
+    yield from (f"after the kill: {wrong}" for wrong in ground.zygote.problems(workspace, place))
+    again = _run(ground, scenario, workspace, place)
     if again.code:
         yield f"run again: exit code {again.code}: {again.said.strip()[-600:]}"
-    found = ground.zygote.state(workspace)
+    found = ground.zygote.state(workspace, place)
     yield from (f"run again: {wrong}" for wrong in _differences(expected, found))
 
 
