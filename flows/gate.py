@@ -36,12 +36,10 @@ def judge_and_promote(
         Refused: production changed meanwhile, the bank cannot be used, or what is to be approved does not stand.
     """
     reconciled = reconcile(services, category)
+    judgement = promotion.judge(services, category, bank)
     if step == "approve":
-        proposal = services.ledger.proposal(category, bank.version)
-        judgement = promotion.judge(services, category, bank)
-        done = promotion.approve(services, category, bank, judgement, proposal, reason=reason)
+        done = promotion.approve(services, category, bank, judgement, reason=reason)
     else:
-        judgement = promotion.judge(services, category, bank)
         propose = step == "propose"
         done = promotion.promote(services, category, bank, judgement, reason=reason, force=force, propose=propose)
     metrics: dict[str, Any] = dict(judgement.record["metrics"])

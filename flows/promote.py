@@ -65,7 +65,8 @@ def go_back(workspace: str, category: str, reason: str, to: int | None) -> dict[
     """Record the rollback and let the registry follow."""
     services = open_services(workspace)
     reconciled = gate.reconcile(services, category)
-    decision = promotion.rollback(services, category, reason=reason, to=to, repaired=bool(reconciled))
+    done = promotion.rollback(services, category, reason=reason, to=to)
+    decision = done.decision
     text = f"# {category} went back from version {decision.from_version} to {decision.to_version}\n\n{reason}\n"
     leave_markdown("rollback", category, text)
     return {
@@ -76,5 +77,7 @@ def go_back(workspace: str, category: str, reason: str, to: int | None) -> dict[
         "reason": decision.reason,
         "who": decision.who,
         "at": decision.at,
+        "decision": decision.sequence,
+        "repeated": done.repeated,
         "reconciled": reconciled,
     }

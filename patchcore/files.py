@@ -131,19 +131,30 @@ def remove_leftovers(folder: Path, pattern: str, older_than: float) -> None:
 
 
 def _replace_folder(temporary: Path, path: Path) -> None:
-    if not path.exists():
-        temporary.rename(path)
-        return
-    # rename(2) does not replace a folder that is not empty: the old one steps aside first.
-    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-    path.rename(aside / "old")
+    parent = os.open(path.parent, os.O_RDONLY)
     try:
-        temporary.rename(path)
-    except BaseException:
-        (aside / "old").rename(path)
-        aside.rmdir()
-        raise
-    shutil.rmtree(aside)
+        _lock(parent, fcntl.LOCK_EX)  # one writer at a time
+        if path.exists():
+            _step_aside(temporary, path)
+        else:
+            temporary.rename(path)
+    finally:
+        os.close(parent)
+
+
+def _step_aside(temporary: Path, path: Path) -> None:
+    # rename(2) does not replace a folder that is not empty: the old one steps aside first.
+    aside, handle = _locked_folder(path.parent, f"{path.name}.old")
+    try:
+        path.rename(aside / "old")
+        try:
+            temporary.rename(path)
+        except BaseException:
+            (aside / "old").rename(path)
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        os.close(handle)
 
 
 def _locked_folder(parent: Path, name: str) -> tuple[Path, int]:

@@ -158,8 +158,7 @@ def _finite(candidate: Evaluation, *, but: Mapping[str, float]) -> Iterator[Line
 
 
 def _line(name: str, value: float, floor: float) -> Line:
-    sign = ">=" if value >= floor else "<"
-    return value >= floor, f"{name} {_number(value)} {sign} {_number(floor)}"
+    return value >= floor, f"{name} {_compared(value, floor)}"
 
 
 def _against(incumbent: Incumbent | None, candidate: Evaluation, rules: Rules) -> Iterator[Line]:
@@ -184,12 +183,18 @@ def _not_worse(metric: str, old: float | None, new: float | None, drop: float, n
     if not (math.isfinite(old) and math.isfinite(new)):
         return False, f"{metric} of {name} is {old}, that of the candidate {new}, expected finite numbers"
     lowest = old - drop
-    sign = ">=" if new >= lowest else "<"
-    return new >= lowest, f"{metric} {_number(new)} {sign} {_number(lowest)}: {_number(old)} of {name}, less {drop}"
+    return new >= lowest, f"{metric} {_compared(new, lowest)}: {_number(old)} of {name}, less {drop}"
 
 
 def _is_finite(value: float | None) -> bool:
     return value is None or math.isfinite(value)
+
+
+def _compared(value: float, floor: float) -> str:
+    texts = _number(value), _number(floor)
+    if texts[0] == texts[1] and value < floor:  # the rounded numbers would contradict the verdict
+        texts = repr(value), repr(floor)
+    return f"{texts[0]} {'>=' if value >= floor else '<'} {texts[1]}"
 
 
 def _number(value: float) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from patchcore.errors import Refused
+from patchcore.files import sha256_of
 
 THUMBNAIL_SIDE = 64
 # Only these decoders run: some of Pillow's others start programs (EPS runs Ghostscript).
@@ -21,10 +22,15 @@ _FORMATS = ("BMP", "JPEG", "PNG", "TIFF")
 _MODES = frozenset({"1", "L", "P", "RGB", "RGBA"})
 _RESIZED_AS_THEY_ARE = frozenset({"L", "RGB"})  # a palette's numbers cannot be averaged
 _LARGEST = 89_478_485  # pixels: a quarter of a gigabyte once decoded; beyond is taken for a decompression bomb
+_LARGEST_FILE = 2**29  # bytes: what so many pixels need uncompressed, and some more; beyond is not read into memory
 
 
 class UnreadableImage(Refused):
     """A file that is not a whole picture of a supported kind. Its text names the file."""
+
+
+class FileTooLarge(UnreadableImage):
+    """A file of more bytes than any picture of a supported size has: it is not read into memory."""
 
 
 @dataclass(frozen=True)
@@ -174,12 +180,9 @@ def describe(path: Path) -> ImageFacts:
     Raises:
         UnreadableImage: not even the bytes of the file can be read.
     """
-    content = _content(path)
-    sha256 = hashlib.sha256(content).hexdigest()
-    try:
-        image = _decode(content, str(path))
-    except UnreadableImage as error:
-        return ImageFacts(sha256, False, error.got, None, None, None, None, None, None)
+    sha256, image, reason = _digest_and_picture(path)
+    if image is None:
+        return ImageFacts(sha256, False, reason, None, None, None, None, None, None)
     mode, grey = image.mode, image.convert("L")
     levels = np.asarray(grey, dtype=np.float32)
     # Triangle filter: of Pillow's filters it tells a resized copy from another picture best (measured).
@@ -240,6 +243,13 @@ def _require_plain(path: Path) -> None:
 
 def _content(path: Path) -> bytes:
     try:
+        if (size := path.stat().st_size) > _LARGEST_FILE:
+            raise FileTooLarge(
+                f"{path} is not a usable image",
+                got=f"{size} bytes",
+                expected=f"at most {_LARGEST_FILE} bytes",
+                remedy="replace or remove the file",
+            )
         return path.read_bytes()
     except OSError as error:
         raise UnreadableImage(
@@ -248,6 +258,19 @@ def _content(path: Path) -> bytes:
             expected="an image file",
             remedy="check that it is there and may be read",
         ) from error
+
+
+def _digest_and_picture(path: Path) -> tuple[str, Image.Image | None, str | None]:
+    """Return the digest of a file, and its picture or the reason why there is none."""
+    try:
+        content = _content(path)
+    except FileTooLarge as error:
+        return sha256_of(path), None, error.got
+    sha256 = hashlib.sha256(content).hexdigest()
+    try:
+        return sha256, _decode(content, str(path)), None
+    except UnreadableImage as error:
+        return sha256, None, error.got
 
 
 def _decode(content: bytes, name: str) -> Image.Image:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -213,3 +214,17 @@ def test_a_staged_folder_gets_its_name_at_the_end_or_vanishes(tmp_path: Path) ->
     with files.staging(tmp_path, "batch") as folder:
         (folder / "file").touch()
     assert names(tmp_path) == {"batch 2", "batch 2/file"}
+
+
+def test_writers_that_replace_a_folder_at_once_all_succeed_and_leave_one_whole(tmp_path: Path) -> None:
+    def replace(number: int) -> None:
+        for _ in range(30):
+            with files.new_folder(tmp_path / "folder") as folder:
+                (folder / "a").write_text(str(number))
+                (folder / "b").write_text(str(number))
+
+    with ThreadPoolExecutor(max_workers=3) as threads:
+        for done in [threads.submit(replace, number) for number in range(3)]:
+            done.result()
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert (tmp_path / "folder/a").read_text() == (tmp_path / "folder/b").read_text()

@@ -107,6 +107,11 @@ def test_an_undefined_image_auroc_fails() -> None:
     assert "undefined" in verdict.failures[1]
 
 
+def test_numbers_that_would_be_the_same_when_rounded_are_told_in_full() -> None:
+    (failure,) = judge(measured(image_auroc=0.9 - 1e-9), RULES, None).failures
+    assert failure == f"failed: image_auroc {0.9 - 1e-9!r} < 0.9"
+
+
 @pytest.mark.parametrize(
     ("drop", "passed"), [(-0.04, True), (0.0, True), (0.0099, True), (0.0101, False), (0.05, False)]
 )

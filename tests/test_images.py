@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from patchcore.errors import Refused
+from patchcore.files import sha256_of
 from patchcore.images import (
     UnreadableImage,
     describe,
@@ -234,6 +235,17 @@ def test_sharpness_is_the_variance_of_the_laplacian(tmp_path: Path) -> None:
 
 def test_one_pixel_has_facts_too(tmp_path: Path) -> None:
     assert describe(saved(Image.new("L", (1, 1), 9), tmp_path / "dot.png")).sharpness == 0.0
+
+
+def test_a_file_that_is_too_large_is_described_without_being_held_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "disk.png"
+    with path.open("wb") as stream:
+        stream.truncate(2**29 + 1)  # sparse: it takes no room
+    facts = describe(path)
+    assert (facts.decodable, facts.reason) == (False, f"{2**29 + 1} bytes")
+    assert facts.sha256 == sha256_of(path)
+    with pytest.raises(UnreadableImage, match=f"at most {2**29} bytes"):
+        load_rgb(path, 16)
 
 
 def test_many_are_described_in_their_order(tmp_path: Path) -> None:

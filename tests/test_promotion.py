@@ -74,10 +74,16 @@ def test_rollback_goes_down_one_step_at_a_time_and_stops_at_the_first(services: 
     root = services.workspace.root
     assert run("promote", "cell", 1, "-w", root).returncode == 0  # production was 1, then 2, now 1 again
     for version, before in ((2, 1), (1, 2)):
-        done = run("rollback", "cell", "--reason", "it missed a crack", "--json", "-w", root)
+        words = ("rollback", "cell", "--reason", f"version {before} missed a crack", "-w", root)
+        done = run(*words, "--json")
         value = json.loads(done.stdout)
+        assert value["repeated"] is False
         assert (done.returncode, value["bank_version"], value["from_version"]) == (0, version, before)
         assert value["bank_sha256"] == services.registry.version("cell", version).bank_sha256
+        assert production(services) == version
+        again = run(*words)
+        assert again.returncode == 0
+        assert "already, for this reason; to go further back: --to VERSION" in again.stdout
         assert production(services) == version
     done = run("rollback", "cell", "--reason", "once more", "--json", "-w", root)
     assert done.returncode == 3
@@ -163,6 +169,9 @@ def test_one_person_proposes_and_another_one_approves(
     approved = json.loads(run("promote", "cell", 1, "--approve", "--json", "-w", root).stdout)
     assert (approved["promoted"], approved["production"], approved["proposal"]) == (True, 1, value["decision"])
     assert production(services) == 1
+    again = run("promote", "cell", 1, "--approve", "--json", "-w", root)
+    assert (again.returncode, json.loads(again.stdout)["decision"]) == (0, None)
+    monkeypatch.setenv("PATCHCORE_USER", "a third one")
     once_more = run("promote", "cell", 1, "--approve", "-w", root)
     assert once_more.returncode == 3
     assert "approved by another" in once_more.stderr

@@ -81,10 +81,9 @@ def test_what_nobody_proposed_is_not_approved(banks: Ledger) -> None:
 
 
 def approve(services: Services, version: int, reason: str = "", **changed: Any) -> Promotion:
-    proposal = services.ledger.proposal(CATEGORY, version)
     bank = bank_record(services, CATEGORY, version)
     judgement = promotion.judge(services, CATEGORY, bank)
-    return promotion.approve(services, CATEGORY, bank, judgement, proposal, reason=reason, **changed)
+    return promotion.approve(services, CATEGORY, bank, judgement, reason=reason, **changed)
 
 
 def last(services: Services) -> Decision:
@@ -109,8 +108,21 @@ def test_a_proposal_leaves_production_alone_until_another_person_approves(
     decision = last(candidates)
     assert (decision.proposal, decision.who, decision.forced) == (done.decision.sequence, "bob", False)
     assert decision.reason == "approved: less false alarms"
+    again = approve(candidates, 1)  # run again after a crash, say
+    assert (again.decision, again.standing) == (None, decision)
+    monkeypatch.setenv("PATCHCORE_USER", "carol")
     with pytest.raises(Refused, match="approved by bob"):
         approve(candidates, 1)
+
+
+def test_a_proposal_that_is_made_again_for_the_same_reason_is_the_one_that_there_is(candidates: Services) -> None:
+    first = promote(candidates, 1, propose=True, reason="less false alarms")
+    again = promote(candidates, 1, propose=True, reason="less false alarms")
+    assert again.proposed
+    assert again.decision == first.decision
+    other = promote(candidates, 1, propose=True, reason="new lens")
+    assert other.decision != first.decision
+    assert len(candidates.ledger.history(CATEGORY)) == 2
 
 
 def test_where_params_ask_for_a_second_person_a_promotion_only_proposes(candidates: Services) -> None:

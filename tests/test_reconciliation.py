@@ -1,16 +1,18 @@
 """MLflow's alias and tags follow the ledger, and are put right where a crash or a hand left them otherwise."""
 
 import json
+import threading
 
 import pytest
 
+from patchcore.adapters.ledger.records import Decision
 from patchcore.errors import Fault, Refused
 from patchcore.lifecycle.bank_cache import bank_record
 from patchcore.lifecycle.evidence.verification import verify
 from patchcore.lifecycle.production import promotion, reconciliation
 from patchcore.lifecycle.production.reconciliation import production_tags
-from patchcore.lifecycle.services import Services
-from tests.candidates import CATEGORY, promote
+from patchcore.lifecycle.services import Services, open_services
+from tests.candidates import CATEGORY, promote, with_gate
 
 
 def tags(services: Services) -> dict[int, str | None]:
@@ -31,7 +33,7 @@ def test_a_version_says_since_when_it_is_in_production_and_when_it_was_replaced(
     assert second is not None
     replaced = f"from {first.at}, decision {first.sequence} by ann, to {second.at}, replaced by version 2"
     assert tags(candidates)[1] == f"{replaced}, decision {second.sequence}"
-    back = promotion.rollback(candidates, CATEGORY, reason="it missed a crack")
+    back = promotion.rollback(candidates, CATEGORY, reason="it missed a crack").decision
     assert tags(candidates)[1] == f"since {back.at}, decision {back.sequence} by ann"
     assert candidates.registry.alias(CATEGORY) == 1
     assert candidates.ledger.events(CATEGORY, "reconcile") == []  # nothing was wrong at any time
@@ -140,15 +142,59 @@ def test_the_gate_asks_the_ledger_what_was_measured_whatever_mlflow_says_by_now(
     assert problem == f"bank {CATEGORY} 2 is not the one that was recorded: {expected}"
 
 
-def test_a_rollback_that_was_killed_before_it_was_anchored_is_completed_not_repeated(candidates: Services) -> None:
+def test_a_rollback_that_is_run_again_is_the_one_that_there_is(candidates: Services) -> None:
     for version in (1, 2, 3):
         promote(candidates, version)
-    candidates.ledger.checkpoint()
     back = promotion.rollback(candidates, CATEGORY, reason="it missed a crack")
-    assert back.to_version == 2
-    # The registry followed, and the process died: no checkpoint names the decision.
-    assert promotion.rollback(candidates, CATEGORY, reason="it missed a crack") == back
-    assert promotion.rollback(candidates, CATEGORY, reason="another crack").to_version == 1
-    candidates.ledger.checkpoint()
+    assert (back.decision.to_version, back.repeated) == (2, False)
+    candidates.registry.set_alias(CATEGORY, 3)  # as a kill before the registry followed leaves it
+    for to in (None, 2):
+        again = promotion.rollback(candidates, CATEGORY, reason="it missed a crack", to=to)
+        assert (again.decision, again.repeated) == (back.decision, True)
+    assert candidates.registry.alias(CATEGORY) == 2
+    assert promotion.rollback(candidates, CATEGORY, reason="it missed another one").decision.to_version == 1
     with pytest.raises(Refused, match="there is none"):
-        promotion.rollback(candidates, CATEGORY, reason="another crack")
+        promotion.rollback(candidates, CATEGORY, reason="it missed a third one")
+
+
+def test_what_a_decision_is_about_to_bring_about_is_no_repair(
+    candidates: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A score asks while somebody promotes: between the record and the alias, and in the middle of its questions."""
+    promote(candidates, 1)
+    follow, others = reconciliation.follow, open_services(candidates.workspace.root)
+
+    def slow(services: Services, category: str) -> list[str]:
+        monkeypatch.setattr(promotion, "follow", follow)
+        finishing = threading.Timer(reconciliation._PATIENCE / 4, follow, (services, category))
+        finishing.start()
+        assert promotion.reconcile(others, CATEGORY) == []
+        finishing.join()
+        return []
+
+    monkeypatch.setattr(promotion, "follow", slow)
+    assert promote(candidates, 2).promoted
+    assert candidates.registry.alias(CATEGORY) == 2
+    history = candidates.ledger.history
+
+    def then(category: str) -> list[Decision]:
+        found = history(category)
+        monkeypatch.setattr(candidates.ledger, "history", history)
+        promote(open_services(candidates.workspace.root), 3)
+        return found
+
+    monkeypatch.setattr(candidates.ledger, "history", then)
+    assert promotion.reconcile(candidates, CATEGORY) == []
+    assert candidates.registry.alias(CATEGORY) == 3
+    assert candidates.ledger.events(CATEGORY, "reconcile") == []
+
+
+def test_a_promotion_by_force_is_done_when_it_is_run_again(candidates: Services) -> None:
+    promote(candidates, 1)
+    strict = with_gate(candidates.workspace, normals_at_least=99)
+    words = {"force": True, "reason": "the line waits"}
+    first = promote(strict, 2, **words)
+    again = promote(strict, 2, **words)
+    assert (first.promoted, first.forced) == (True, True)
+    assert (again.decision, again.standing, again.forced) == (None, first.decision, True)
+    assert len(strict.ledger.history(CATEGORY)) == 2

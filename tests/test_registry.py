@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import urllib.request
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,9 @@ import pytest
 from PIL import Image
 
 from patchcore import bank as banks
-from patchcore.adapters.registry import BankBuild, BankVersion, Registry, open_registry
+from patchcore.adapters.registry import BankBuild, BankVersion, EventRun, Registry, open_registry
 from patchcore.adapters.registry_connection import without_password
+from patchcore.adapters.registry_events import experiment_of_events
 from patchcore.adapters.registry_plots import draw
 from patchcore.adapters.registry_run import log_run
 from patchcore.bank import BankArrays, MemoryBank
@@ -88,6 +90,21 @@ def test_a_version_says_what_it_holds(registry: Registry, builds: list[BankBuild
     assert registry.find("bottle", builds[1].bank_sha256) == second == registry.version("bottle", 2)
     assert registry.find("bottle", "0" * 64) is None
     assert registry.versions("screw") == []
+
+
+def test_a_bank_that_two_register_at_the_same_moment_has_one_version(
+    builds: list[BankBuild], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts")
+    first, find = registry.register("bottle", builds[0]), registry.find
+
+    def not_yet(category: str, bank_sha256: str) -> BankVersion | None:
+        monkeypatch.setattr(registry, "find", find)
+        return None
+
+    monkeypatch.setattr(registry, "find", not_yet)
+    assert registry.register("bottle", builds[0]) == first
+    assert registry.versions("bottle") == [first]
 
 
 def test_the_run_shows_params_metrics_tags_and_the_data_set(registry: Registry, client: "MlflowClient") -> None:
@@ -430,3 +447,51 @@ def artifacts(client: "MlflowClient", run_id: str, path: str = "") -> set[str]:
 
 def model_folder(client: "MlflowClient", category: str, version: int) -> Path:
     return Path(client.get_model_version_download_uri(category, str(version)).removeprefix("file://"))
+
+
+def test_events_are_runs_apart_from_the_banks_each_once_and_whole(tmp_path: Path) -> None:
+    registry = Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts")
+    event = EventRun(
+        record=7,
+        name="ingest",
+        text="6 new normal images",
+        failed=False,
+        at="2026-06-10T02:03:11.120000Z",
+        who="eva@fab",
+        tags={"event": "ingest"},
+        metrics={"new_normals": 6.0},
+        content={"sequence": 7, "summary": {"quarantined": ["ü.png"]}},
+    )
+    assert registry.last_event("bottle") == 0
+    run_id = registry.log_event("bottle", event)
+    later = registry.log_event("bottle", dataclasses.replace(event, record=12, failed=True))
+    assert registry.log_event("bottle", event) == run_id != later
+    assert registry.last_event("bottle") == 12
+    client, name = registry._client, experiment_of_events("bottle")
+    experiment = client.get_experiment_by_name(name)
+    assert experiment is not None
+    assert client.get_experiment_by_name("bottle") is None
+    run, moment = client.get_run(run_id), round(datetime(2026, 6, 10, 2, 3, 11, 120000, UTC).timestamp() * 1000)
+    assert (run.info.status, client.get_run(later).info.status) == ("FINISHED", "FAILED")
+    assert (run.info.start_time, run.info.end_time) == (moment, moment)
+    assert run.data.metrics == {"new_normals": 6.0, "ledger_record": 7.0}
+    assert (run.data.tags["mlflow.user"], run.data.tags["mlflow.note.content"]) == ("eva@fab", "6 new normal images")
+    assert json.loads(Path(client.download_artifacts(run_id, "event.json")).read_text()) == event.content
+
+
+def test_a_run_of_an_event_that_a_kill_left_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts")
+    event = EventRun(7, "ingest", "", False, "2026-06-10T02:03:11.120000Z", "eva@fab", {}, {}, {})
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry._client, "log_batch", dies)
+        with pytest.raises(KeyboardInterrupt):
+            registry.log_event("bottle", event)
+    assert registry.last_event("bottle") == 0
+    run = registry._client.get_run(registry.log_event("bottle", event))
+    assert run.info.status == "FINISHED"
+    assert registry.last_event("bottle") == 7
+    assert len(registry._client.search_runs([run.info.experiment_id])) == 1

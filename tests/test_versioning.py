@@ -281,6 +281,24 @@ def test_a_commit_needs_no_identity_and_obeys_no_foreign_hook(
     assert _git(workspace, "log", "-1", "--format=%an <%ae>") == "patchcore <patchcore@localhost>"
 
 
+def test_after_a_kill_only_locks_that_nobody_owns_are_removed(workspace: Workspace) -> None:
+    versioning = Versioning(workspace)
+    versioning.commit([workspace.params], "params")
+    lock = workspace.root / ".git" / "index.lock"
+    (workspace.root / ".git" / "patchcore").write_text("git is writing\n")  # what a kill leaves
+    lock.touch()
+    workspace.params.write_text(workspace.params.read_text() + "\n")
+    waiting = ["git", "-C", str(workspace.root), "hash-object", "--stdin"]
+    with subprocess.Popen(waiting, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as somebody:
+        with pytest.raises(Refused, match=r"git is at work .*index\.lock"):
+            versioning.commit([workspace.params], "params again")
+        assert lock.exists()
+        assert somebody.stdin is not None
+        somebody.stdin.close()
+    assert versioning.commit([workspace.params], "params again")
+    assert not lock.exists()
+
+
 def test_a_commit_that_git_declines_is_refused_with_its_words(workspace: Workspace) -> None:
     hook = workspace.root / ".git" / "hooks" / "pre-commit"
     hook.parent.mkdir(exist_ok=True)

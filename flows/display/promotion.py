@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flows.display.terminal import say, show_table
+from flows.display.terminal import moment, say, show_table
 
 
 def judged(value: Mapping[str, Any]) -> None:
@@ -21,6 +21,8 @@ def judged(value: Mapping[str, Any]) -> None:
 def rolled_back(value: Mapping[str, Any]) -> None:
     """Show a rollback."""
     say(f"{value['category']}: version {value['bank_version']} is in production, after {value['from_version']}")
+    if value["repeated"]:
+        say(f"that was done at {moment(value['at'])} already, for this reason; to go further back: --to VERSION")
 
 
 def reconciled(value: Mapping[str, Any]) -> None:

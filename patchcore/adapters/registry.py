@@ -89,6 +89,10 @@ class Registry:
                 description=build.description(category),
                 model_id=model_id,
             )
+            first = self.find(category, build.bank_sha256)
+            if first and first.version < int(version.version):  # somebody else registered it at the same moment
+                self._client.delete_model_version(category, str(version.version))
+                return first
             # The user interface links a logged model to its versions by this tag.
             link = [{"name": category, "version": str(version.version)}]
             self._client.set_logged_model_tags(model_id, {"mlflow.modelVersions": json.dumps(link)})

@@ -4,7 +4,7 @@ import fcntl
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from patchcore.errors import Fault, Refused
@@ -105,16 +105,18 @@ class Git:
         """Mark that git writes for us, and yield the mark for git to hold; remove the locks of a git that was killed.
 
         git itself never removes them, and refuses to work. The mark is locked for as long as we or our git live, and
-        not empty while it writes: where it is not empty and can be locked, git's locks since then have no owner.
+        not empty while it writes: where it is not empty and can be locked, git's locks since then are those of one that
+        was killed, unless somebody else is at work now.
+
+        Raises:
+            Refused: There are locks, and somebody else is at work.
         """
         folder = Path(self._demand("rev-parse", "--absolute-git-dir").strip())
         with (folder / "patchcore").open("a+") as mark:
             fcntl.flock(mark, fcntl.LOCK_EX)
             begun = os.fstat(mark.fileno())
             if begun.st_size:
-                for lock in folder.rglob("*.lock"):
-                    if lock.stat().st_mtime_ns >= begun.st_mtime_ns:
-                        lock.unlink()
+                self._remove_locks(folder, begun.st_mtime_ns)
             mark.truncate(0)
             mark.write("git is writing\n")
             mark.flush()
@@ -122,6 +124,29 @@ class Git:
                 yield mark.fileno()
             finally:
                 mark.truncate(0)
+
+    def _remove_locks(self, folder: Path, since: int) -> None:
+        for lock in folder.rglob("*.lock"):
+            with suppress(FileNotFoundError):  # its owner was quicker
+                if lock.stat().st_mtime_ns < since:
+                    continue
+                if self._somebody_is_at_work():
+                    raise Refused(
+                        f"git is at work in {self._folder}",
+                        got=f"its lock {lock}",
+                        expected="nobody else who writes there",
+                        remedy="let it come to its end, then run the same command again",
+                    )
+                lock.unlink()
+
+    def _somebody_is_at_work(self) -> bool:
+        """Say whether a git runs in this work tree, as far as the system tells: Linux does."""
+        top = Path(self._demand("rev-parse", "--show-toplevel").strip()).resolve()
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended, or is somebody else's
+                if (process / "comm").read_text().strip() == "git" and (process / "cwd").resolve().is_relative_to(top):
+                    return True
+        return False
 
     def _demand(self, *arguments: str, mark: int | None = None) -> str:
         result = self._run(*arguments, mark=mark)

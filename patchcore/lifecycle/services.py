@@ -67,4 +67,11 @@ def open_services(root: Path | str | None = None) -> Services:
 
 def who() -> str:
     """Return who is at work: PATCHCORE_USER, else the account and the host."""
-    return os.environ.get("PATCHCORE_USER") or f"{getpass.getuser()}@{socket.gethostname()}"
+    return os.environ.get("PATCHCORE_USER") or f"{_account()}@{socket.gethostname()}"
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number that no account has
+        return f"uid {os.getuid()}"

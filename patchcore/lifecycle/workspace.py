@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,11 +90,11 @@ def ensure_code_link(workspace: Workspace) -> None:
         raise Refused(
             f"{link} is in the way", got="a file", expected="a link to the library's code", remedy="move it away"
         )
-    # A new link beside it, then a rename: another command never finds none.
-    temporary = link.with_name(f".{link.name}.link")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(_PACKAGE, target_is_directory=True)
-    temporary.replace(link)
+    # A new link beside it, then a rename: another command never finds none, nor the link that this one makes.
+    with tempfile.TemporaryDirectory(dir=link.parent, prefix=f".{link.name}.") as folder:
+        temporary = Path(folder, "link")
+        temporary.symlink_to(_PACKAGE, target_is_directory=True)
+        temporary.replace(link)
 
 
 def add(workspace: Workspace, category: str, source: Path) -> Added:

@@ -59,7 +59,7 @@ def live(zygote: Zygote, folder: Path, draw: Draw, copy: Copy) -> Iterator[Scena
         ("ingest", ("ingest", CATEGORY)),
         ("retrain", ("retrain", CATEGORY)),
         ("score", ("score", CATEGORY, str(folder / "batch"), "--batch", "first")),
-        ("rollback", ("rollback", CATEGORY, "--reason", "it missed a crack", "--to", "1")),
+        ("rollback", ("rollback", CATEGORY, "--reason", "it missed a crack")),
         ("promote", ("promote", CATEGORY, "2", "--reason", "it did not")),
     )
     for name, words in steps:

@@ -42,9 +42,7 @@ def judge(services: Services, category: str, candidate: BankRecord) -> Judgement
     manifest = scan(services.workspace, category)
     production = services.ledger.production(category)
     evaluation = _evaluation(services, candidate, manifest)
-    incumbent = None
-    if production and production.version != candidate.version:
-        incumbent = _incumbent(services, production, manifest)
+    incumbent = _incumbent(services, production, manifest) if production else None
     wanted = rules(services.params.gate)
     verdict = gates.judge(evaluation, wanted, incumbent)
     return Judgement(verdict, production, gates.as_json(wanted, evaluation, incumbent, verdict))

@@ -20,14 +20,16 @@ class Promotion:
     Attributes:
         bank: the bank version that was judged.
         judgement: of the gate, with the metrics that it rests on.
-        decision: the ledger's record; None where the version was in production already.
+        decision: the ledger's record; None where there was nothing to decide: the version is in production already.
         production: what is in production now; None where nothing is yet.
+        standing: where there was nothing to decide, the record that brought the version to production.
     """
 
     bank: BankRecord
     judgement: Judgement
     decision: Decision | None
     production: Production | None
+    standing: Decision | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -46,8 +48,17 @@ class Promotion:
 
     @property
     def forced(self) -> bool:
-        """Whether this was decided against the gate."""
-        return self.decision is not None and self.decision.forced
+        """Whether this was decided against the gate, by this command or by the one before it."""
+        decided = self.decision or self.standing
+        return decided is not None and decided.forced
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """A way back, and whether it had been gone before: by the same person for the same reason."""
+
+    decision: Decision
+    repeated: bool
 
 
 def promote(
@@ -81,17 +92,20 @@ def promote(
     require_reason(reason)
     passed = judgement.verdict.passed
     if _is_in_production(services, candidate, judgement):
-        follow(services, category)
-        return Promotion(candidate, judgement, None, judgement.production)
+        return _nothing_to_decide(services, candidate, judgement)
     allowed: Action = "propose" if propose or services.params.gate.second_person else "promote"
     action = allowed if passed or force else "refuse"
-    return _carry_out(services, candidate, judgement, action, reason, forced=force and not passed)
+    forced = force and not passed
+    if action == "propose" and (made := _own_proposal(services, candidate, reason, forced=forced)):
+        follow(services, category)
+        return Promotion(candidate, judgement, made, judgement.production)
+    return _carry_out(services, candidate, judgement, action, reason, forced=forced)
 
 
 def approve(
-    services: Services, category: str, candidate: BankRecord, judgement: Judgement, proposal: Decision, *, reason: str
+    services: Services, category: str, candidate: BankRecord, judgement: Judgement, *, reason: str
 ) -> Promotion:
-    """Carry out what another person proposed, by a judgement of now.
+    """Carry out what another person proposed, by a judgement of now; what the same person approved stays so.
 
     What was proposed against the gate is approved only while the gate says what it said then.
 
@@ -100,13 +114,16 @@ def approve(
         category: the category.
         candidate: the bank version that was proposed and is judged again.
         judgement: of now.
-        proposal: as the ledger's `proposal` returns it.
         reason: why, in words; empty: that of the proposal.
 
     Raises:
-        Refused: the same person proposed it, the proposal does not stand any more, or the bank cannot be used.
+        Refused: the same person proposed it, no proposal stands, or the bank cannot be used.
         Fault: the ledger or the registry does not answer.
     """
+    last = _last_change(services, category)
+    if last and last.proposal is not None and (last.to_version, last.who) == (candidate.version, who()):
+        return _nothing_to_decide(services, candidate, judgement)
+    proposal = services.ledger.proposal(category, candidate.version)
     passed = judgement.verdict.passed
     forced = proposal.forced and not passed and judgement.agrees_with(proposal.verdict)
     action: Action = "promote" if passed or forced else "refuse"
@@ -114,28 +131,27 @@ def approve(
     return _carry_out(services, candidate, judgement, action, why, forced=forced, proposal=proposal.sequence)
 
 
-def rollback(
-    services: Services, category: str, *, reason: str, to: int | None = None, repaired: bool = False
-) -> Decision:
+def rollback(services: Services, category: str, *, reason: str, to: int | None = None) -> Rollback:
     """Bring back the version that was in production before, or the one that is named.
 
-    A rollback that a crash interrupted is completed: it goes down one step, not two.
+    The same rollback again, after a crash say, is the one that there is: it goes down one step, not two. It is the same
+    while nothing else changed production, if the same person gives the same reason.
 
     Args:
         services: the opened workspace.
         category: the category.
         reason: why, in words.
         to: the version; None: the one before.
-        repaired: whether the registry had not followed the ledger, and has been put right just now.
 
     Raises:
         UsageError: there is no reason.
         Refused: nothing was in production before, or the version named never was.
     """
     require_reason(reason)
-    if begun := _begun(services, category, reason, to, repaired=repaired):
+    last = _last_change(services, category)
+    if last and (last.action, last.reason, last.who) == ("rollback", reason, who()) and to in {None, last.to_version}:
         follow(services, category)
-        return begun
+        return Rollback(last, repeated=True)
     production = services.ledger.production(category)
     earlier = _earlier_versions(services, category)
     version = to if to is not None else next(iter(earlier), None)
@@ -160,7 +176,7 @@ def rollback(
         expected=production.decision if production else None,
     )
     follow(services, category)
-    return decision
+    return Rollback(decision, repeated=False)
 
 
 def require_reason(reason: str) -> None:
@@ -221,21 +237,26 @@ def _is_in_production(services: Services, candidate: BankRecord, judgement: Judg
     return True
 
 
-def _begun(services: Services, category: str, reason: str, to: int | None, *, repaired: bool) -> Decision | None:
-    """Return the last decision if it is the rollback that is asked for, recorded by a command that crashed.
+def _nothing_to_decide(services: Services, candidate: BankRecord, judgement: Judgement) -> Promotion:
+    """Return what a command finds whose work is done: by another one, or by itself before it was killed."""
+    follow(services, candidate.category)
+    standing = _last_change(services, candidate.category)
+    return Promotion(candidate, judgement, None, services.ledger.production(candidate.category), standing)
 
-    Without a version named it is, if the registry had not followed it, or if no checkpoint names it: a command makes
-    one when it is done.
-    """
-    changes = [each for each in services.ledger.history(category) if each.action in CHANGES_PRODUCTION]
-    last = changes[-1] if changes else None
-    if last is None or (last.action, last.reason, last.who) != ("rollback", reason, who()):
+
+def _own_proposal(services: Services, candidate: BankRecord, reason: str, *, forced: bool) -> Decision | None:
+    """Return the proposal that this person made for this reason, while it stands."""
+    try:
+        made = services.ledger.proposal(candidate.category, candidate.version)
+    except Refused:
         return None
-    if to is None:
-        checkpoints = services.ledger.checkpoints()
-        named = bool(checkpoints) and checkpoints[-1].size >= last.sequence
-        return last if repaired or not named else None
-    return last if to == last.to_version else None
+    return made if (made.who, made.reason, made.forced) == (who(), reason, forced) else None
+
+
+def _last_change(services: Services, category: str) -> Decision | None:
+    """Return the decision that production rests on."""
+    changes = [each for each in services.ledger.history(category) if each.action in CHANGES_PRODUCTION]
+    return changes[-1] if changes else None
 
 
 def _earlier_versions(services: Services, category: str) -> list[int]:

@@ -1,10 +1,13 @@
 """The registry follows the ledger: the alias ``production``, and a tag on each version that is or was in production."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from patchcore.adapters.ledger.records import CHANGES_PRODUCTION, Decision
 from patchcore.lifecycle.services import Services, who
+
+_PATIENCE = 1.0  # seconds: between a decision and the last write to the registry that follows it
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ def follow(services: Services, category: str) -> list[str]:
     while True:
         history = services.ledger.history(category)
         repairs = list(_repairs(services, category, history)) if history else []
+        if services.ledger.history(category) != history:  # decided anew while the registry was asked
+            continue
         for repair in repairs:
             repair.make()
             said.append(repair.words)
@@ -39,10 +44,16 @@ def follow(services: Services, category: str) -> list[str]:
 def reconcile(services: Services, category: str) -> list[str]:
     """Put right what a crash or a hand left behind in the registry, record that, and return a line about each.
 
+    What follows a decision that somebody else is carrying out at this moment is left to them for a while.
+
     Raises:
         Refused: the registry has lost the version in production.
         Fault: the registry does not answer.
     """
+    history = services.ledger.history(category)
+    if not (history and any(True for _ in _repairs(services, category, history))):
+        return []
+    time.sleep(_PATIENCE)
     before = services.registry.alias(category)
     said = follow(services, category)
     if said:

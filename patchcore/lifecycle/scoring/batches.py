@@ -187,9 +187,18 @@ def _draw(bank: MemoryBank, part: Part, heatmaps: Path) -> tuple[list[ImageScore
     maps = bank.anomaly_maps(part.scores)
     for image, pixels, row, anomaly_map in zip(part.images, part.pixels, part.rows, maps, strict=True):
         picture = overlay(pixels, anomaly_map, bank.threshold)
-        write_image(heatmaps / f"{image.file.stem[:100]}-{(image.sha256 or '')[:8]}.png", picture)
+        write_image(heatmaps / heatmap_name(image), picture)
         tiles.append(Tile(picture, image.file.name, row.score or 0.0, row.p_value or 0.0, bool(row.anomalous)))
     return [*part.rows, *part.failed], tiles
+
+
+def heatmap_name(image: Received) -> str:
+    """Return the file name of an image's heatmap: that of the image, as far as a file system takes it, and its digest.
+
+    A name has 255 bytes at most; of letters beyond ASCII that is fewer than 255.
+    """
+    stem = image.file.stem.encode(errors="replace")[:200].decode(errors="ignore")
+    return f"{stem}-{(image.sha256 or '')[:8]}.png"
 
 
 def _record(
