@@ -23,6 +23,7 @@ from patchcore.lifecycle.services import Services, open_services
 from patchcore.manifest import Manifest, scan
 from patchcore.params import Params
 from patchcore.steps.evaluate import metrics_of
+from tests.cells import made_once
 
 CATEGORY = "part"
 _ELSEWHERE = ("MLFLOW_TRACKING_URI", "PATCHCORE_LEDGER_URL", "PATCHCORE_WORKSPACE")
@@ -31,15 +32,18 @@ _ELSEWHERE = ("MLFLOW_TRACKING_URI", "PATCHCORE_LEDGER_URL", "PATCHCORE_WORKSPAC
 @pytest.fixture(scope="session")
 def registered(built_category: Workspace, small_params: Params, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace with versions 1, 2 and 3 of part, none in production. Not to be changed."""
-    root = tmp_path_factory.mktemp("registered") / "workspace"
-    workspace = Workspace(Path(shutil.copytree(built_category.root, root)))
-    _write(workspace.params, small_params.model_dump(mode="json", by_alias=True))
-    workspace.pipeline.write_text("stages: {}\n")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in _ELSEWHERE:
-            patch.delenv(name, raising=False)
-        register(with_gate(workspace, normals_at_least=5, defects_at_least=5), 3)
-    return workspace
+
+    def make(workspace: Workspace) -> list[Any]:
+        shutil.copytree(built_category.root, workspace.root)
+        _write(workspace.params, small_params.model_dump(mode="json", by_alias=True))
+        workspace.pipeline.write_text("stages: {}\n")
+        with pytest.MonkeyPatch.context() as patch:
+            for name in _ELSEWHERE:
+                patch.delenv(name, raising=False)
+            register(with_gate(workspace, normals_at_least=5, defects_at_least=5), 3)
+        return []
+
+    return made_once(tmp_path_factory, "registered", make)[0]
 
 
 @pytest.fixture

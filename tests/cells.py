@@ -120,7 +120,7 @@ def bare(run: Run, cells: DemoImages, tmp_path_factory: pytest.TempPathFactory) 
         workspace.params.write_text(text)
         return _all_done([created, run("add", "cell", pictures, "-w", workspace.root)])
 
-    return _made_once(tmp_path_factory, "bare", make)[0]
+    return made_once(tmp_path_factory, "bare", make)[0]
 
 
 @pytest.fixture(scope="session")
@@ -132,7 +132,7 @@ def first_retrain(bare: Workspace, tmp_path_factory: pytest.TempPathFactory) -> 
         command = [str(Path(sys.executable).with_name("patchcore")), "retrain", "cell", "--json"]
         return [subprocess.run(command, cwd=workspace.root, capture_output=True, text=True, check=False)]
 
-    workspace, (done,) = _made_once(tmp_path_factory, "promoted", make)
+    workspace, (done,) = made_once(tmp_path_factory, "promoted", make)
     return workspace, done
 
 
@@ -168,7 +168,7 @@ def grown(
         )
         return _all_done([run(*words, "--json", "-w", workspace.root) for words in commands])
 
-    return _made_once(tmp_path_factory, "grown", make)
+    return made_once(tmp_path_factory, "grown", make)
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def _at_home(copy: Workspace, source: Workspace) -> Workspace:
     return copy
 
 
-def _made_once(
+def made_once(
     factory: pytest.TempPathFactory, name: str, make: Callable[[Workspace], list[Done]]
 ) -> tuple[Workspace, list[Done]]:
     """Return a copy of a workspace that the first worker to ask makes for all, and what its commands said.

@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pytest
@@ -65,9 +65,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Networks are converted once a session, and nothing is left in the user's cache."""
+    """Networks are converted once a session, for all workers, and nothing is left in the user's cache."""
+    own = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATCHCORE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("PATCHCORE_CACHE", str((own.parent if _WORKER else own) / "cache"))
         yield
 
 
@@ -123,9 +124,21 @@ def extractor(small_params: Params) -> Extractor:
 
 
 @pytest.fixture(scope="session")
-def drawn_category(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace with the category `part`, drawn, with masks, and its manifest. Copy it before you change it."""
-    workspace = Workspace(tmp_path_factory.mktemp("drawn"))
+def built_category(small_params: Params, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace with the category `part`, drawn, with masks, its features, bank and metrics. To be copied first."""
+    from tests.cells import made_once
+
+    def make(workspace: Workspace) -> list[Any]:
+        _draw_category(workspace)
+        for step in (extract, build, evaluate):
+            step.run(workspace, "part", small_params)
+        return []
+
+    return made_once(tmp_path_factory, "built", make)[0]
+
+
+def _draw_category(workspace: Workspace) -> None:
+    """Draw the images and masks of a category, and write its manifest."""
     part = workspace.category("part")
     for number in range(20):
         _save(part / f"train/good/{number:02}.png", _draw(number))
@@ -136,15 +149,6 @@ def drawn_category(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         mask[SCRATCH] = 255
         _save(part / f"ground_truth/scratch/{number}_mask.png", mask)
     write_manifest(workspace.manifest("part"), scan(workspace, "part"))
-    return workspace
-
-
-@pytest.fixture(scope="session")
-def built_category(drawn_category: Workspace, small_params: Params) -> Workspace:
-    """The same, with its features, bank and metrics. Copy it before you change it."""
-    for step in (extract, build, evaluate):
-        step.run(drawn_category, "part", small_params)
-    return drawn_category
 
 
 @pytest.fixture

@@ -232,8 +232,8 @@ def rewrite_the_tail(connection: Connection, generator: random.Random, records: 
                 _renew(connection, number, previous, frontier)
             content = _content(connection, name, number) if number in here else bytes(before)
             link = chain.link(previous, number, name, content)
-            for field in ("content", "previous", "hash"):
-                _set(connection, "chain", number, field, getattr(link, field))
+            values = {"content": link.content, "previous": link.previous, "hash": link.hash}
+            connection.execute(_RELINK, {"number": number, **values})
             previous = link.hash
         frontier.add(previous)
     assert not walk(StoredRecords(connection), without_archives=True).problems  # only the anchors can tell
@@ -255,6 +255,7 @@ MUTATE: list[Mutation] = [
 ]
 COPIED = {"images", "events", "overrides"}  # a copy of these breaks no rule of its table
 _CHAIN = ("sequence", "kind", "content", "previous", "hash")
+_RELINK = text("UPDATE chain SET content = :content, previous = :previous, hash = :hash WHERE sequence = :number")
 
 
 def _copy(connection: Connection, table: str, names: Sequence[str], sequence: int, to: int) -> None:
@@ -308,8 +309,9 @@ def _set(connection: Connection, table: str, sequence: int, name: str, value: An
 
 
 def _content(connection: Connection, kind: str, sequence: int) -> bytes:
-    names = [column.name for column in content_columns(KINDS[kind])]
-    return chain.digest({name: _value(connection, kind, sequence, name) for name in names})
+    names = ", ".join(f'"{column.name}"' for column in content_columns(KINDS[kind]))
+    row = connection.execute(text(f"SELECT {names} FROM {kind} WHERE sequence = {sequence}")).mappings().one()  # noqa: S608
+    return chain.digest(dict(row))
 
 
 def _renew(connection: Connection, sequence: int, head: bytes, frontier: Frontier) -> None:
