@@ -1,10 +1,13 @@
 """What refuses changes in the database, and what somebody puts there besides: verify tells of all that differs."""
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from patchcore.adapters.ledger import Ledger
 from patchcore.adapters.ledger.checks import _guards
 from patchcore.errors import Fault
+from patchcore.signatures import Signer
+from tests.ledgers import fill
 from tests.tampering import Owner
 
 REFUSE = "EXECUTE FUNCTION patchcore_refuse_change()"
@@ -161,6 +164,30 @@ def test_what_postgresql_prints_of_new_tables_is_what_verify_compares_with(postg
     database = Ledger(postgresql_url)._database
     with database.reading() as connection:
         assert database.kind.standing(connection) == database.kind.made()
+
+
+# Of the chain, the kind; of the others, what a problem, a note or a signature is made of, and any other text.
+TEXTS = {"overrides": ["reason"], "chain": ["kind"], "checkpoints": ["at", "key", "head"], "archives": ["name"]}
+
+
+@pytest.mark.parametrize(("table", "column"), [(table, column) for table, names in TEXTS.items() for column in names])
+def test_a_byte_that_is_no_utf8_is_told_from_the_sign_that_readers_put_in_its_place(
+    sqlite_url: str, table: str, column: str
+) -> None:
+    private = Ed25519PrivateKey.generate()
+    ledger = Ledger(sqlite_url, signer=Signer(private.public_key().public_bytes_raw().hex(), private))
+    fill(ledger).record_override("tuesday", "shift/late.png", anomalous=True, reason="bad \ufffd lens", who="eve")
+    ledger.archive(1, 1, count=0, name="bad \ufffd name", sha256="s", who="ann")
+    ledger.checkpoint()
+    assert ledger.verify().ok
+    owner = Owner(sqlite_url)
+    ((last,),) = owner.rows(f"SELECT max(sequence) FROM {table}")  # noqa: S608
+    swapped, longer = f"replace(CAST({column} AS BLOB), x'efbfbd', x'ff')", f"CAST({column} AS BLOB) || x'ff'"
+    raw = f"CAST(CASE WHEN instr({column}, char(65533)) THEN {swapped} ELSE {longer} END AS TEXT)"
+    owner.run(f"UPDATE {table} SET {column} = {raw} WHERE sequence = {last}")  # noqa: S608
+    found = ledger.verify()
+    assert found.first_bad == last
+    assert "".join(found.problems).isprintable()
 
 
 @pytest.fixture

@@ -47,7 +47,8 @@ class Checks(Book):
             ]
             found = _walk(StoredRecords(connection, archived), anchors, trusted, without_archives)
         problems += found.problems
-        values = (found.size, found.head, found.root, found.first_bad, tuple(problems), tuple(found.notes))
+        told, notes = (tuple(map(_printable, texts)) for texts in (problems, found.notes))
+        values = (found.size, found.head, found.root, found.first_bad, told, notes)
         return Verification(not problems, *values, anchors=len(anchors), checked=found.checked)
 
     def checkpoint(self) -> Checkpoint:
@@ -102,8 +103,13 @@ def _walk(
 def _digest(names: Sequence[str], values: Sequence[object]) -> bytes:
     try:
         return links.digest_of_sorted(names, values)
-    except (ValueError, TypeError):  # an infinite number, bytes for text: nothing that we ever wrote
+    except (ValueError, TypeError):  # an infinite number, text that is no UTF-8: nothing that we ever wrote
         return b""
+
+
+def _printable(value: Any) -> Any:
+    """Return a value with what is no UTF-8 in its text escaped, so that it can be printed and signed."""
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 class StoredRecords:
@@ -116,12 +122,12 @@ class StoredRecords:
 
     @contextmanager
     def whatever_text(self) -> Iterator[None]:
-        """Let SQLite hand out text that is no UTF-8 too: it has another digest, and is named so."""
+        """Let SQLite hand out text that is no UTF-8 too, each such byte as a surrogate: no text that we wrote has one."""
         driver = self._connection.connection.driver_connection
         if not isinstance(driver, sqlite3.Connection):
             yield
             return
-        driver.text_factory = lambda content: content.decode(errors="replace")
+        driver.text_factory = lambda content: content.decode(errors="surrogateescape")
         try:
             yield
         finally:
@@ -147,7 +153,7 @@ class StoredRecords:
         # Not the peaks: what somebody wrote there may be no JSON.
         names = ("sequence", "size", "head", "root", "key", "signature", "at")
         rows = self._connection.execute(select(*(checkpoints.c[name] for name in names))).mappings()
-        return {row["sequence"]: dict(row) for row in rows}
+        return {row["sequence"]: {name: _printable(value) for name, value in row.items()} for row in rows}
 
     def archived(self) -> Sequence[Archived]:
         """Return which images were moved into archives."""
