@@ -1,5 +1,6 @@
 """The ledger on a real SQLite file and on a real PostgreSQL server: what it records, and what it refuses."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -166,6 +167,15 @@ def test_a_batch_comes_back_with_its_images_bit_by_bit(known: Ledger) -> None:
     assert found.record == recorded
     assert found.images == tuple(sorted(IMAGES, key=lambda row: row.path))
     assert known.batch("4712") is None
+
+
+def test_a_score_of_minus_zero_is_kept_as_zero_and_verified(known: Ledger) -> None:
+    image = ImageScore("a.png", "a" * 64, -0.0, 1.0, False, None)
+    known.record_batch(_batch([image], threshold=-0.0), [image])
+    found = known.batch("4711")
+    assert found is not None
+    assert [math.copysign(1, value) for value in (found.images[0].score or 0.0, found.record.threshold)] == [1, 1]
+    assert known.verify().problems == ()
 
 
 def test_an_image_and_a_bank_lead_to_their_batches(known: Ledger) -> None:

@@ -31,7 +31,7 @@ def append(connection: Connection, kind: str, records: Sequence[Mapping[str, Any
     last = connection.execute(select(chain.c.sequence, chain.c.hash).order_by(chain.c.sequence.desc()).limit(1)).first()
     sequence, previous = (last.sequence, bytes(last.hash)) if last else (0, links.GENESIS)
     rows, chained = [], []
-    for record in records:
+    for record in map(_without_minus_zero, records):
         sequence += 1
         link = links.link(previous, sequence, kind, links.digest(stored(table, record)))
         rows.append({**record, "sequence": sequence})
@@ -65,6 +65,11 @@ def stored(table: Table, record: Mapping[str, Any]) -> dict[str, Any]:
 def content_columns(table: Table) -> list[Any]:
     """Return the columns that a record's digest is made of, by their names."""
     return sorted((column for column in table.columns if column.name != "sequence"), key=lambda column: column.name)
+
+
+def _without_minus_zero(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with 0.0 for -0.0, which SQLite does not keep: every database stores what was hashed."""
+    return {name: value + 0.0 if isinstance(value, float) else value for name, value in record.items()}
 
 
 def _stored(kind: Any, value: Any) -> Any:
