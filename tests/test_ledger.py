@@ -178,6 +178,12 @@ def test_a_score_of_minus_zero_is_kept_as_zero_and_verified(known: Ledger) -> No
     assert known.verify().problems == ()
 
 
+def test_a_ledger_without_records_has_no_checkpoint(ledger: Ledger) -> None:
+    with pytest.raises(Refused, match="a ledger without records"):
+        ledger.checkpoint()
+    assert (ledger.checkpoints(), ledger.verify().ok) == ([], True)
+
+
 def test_an_image_and_a_bank_lead_to_their_batches(known: Ledger) -> None:
     known.record_batch(_batch(), IMAGES)
     known.record_batch(_batch(IMAGES[:1], batch="4712", bank_version=2, bank_sha256="bank2"), IMAGES[:1])

@@ -122,6 +122,16 @@ def test_a_ledger_of_a_later_version_is_refused(ledger: Ledger, ledger_url: str)
         migrate(ledger_url)
 
 
+@pytest.mark.parametrize("statement", ["DELETE FROM alembic_version", "INSERT INTO alembic_version VALUES ('x')"])
+def test_a_ledger_that_does_not_name_one_revision_is_refused(ledger: Ledger, ledger_url: str, statement: str) -> None:
+    fill(ledger)
+    Owner(ledger_url).run(statement)
+    for opening in (Ledger, migrate):
+        with pytest.raises(Refused, match="alembic_version") as caught:
+            opening(ledger_url)
+        assert caught.value.expected == "one row, the revision of the tables"
+
+
 def test_a_ledger_of_format_1_is_carried_over_with_all_that_it_holds(file: Path) -> None:
     file.parent.mkdir()
     with closing(sqlite3.connect(file)) as database:

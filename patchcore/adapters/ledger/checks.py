@@ -16,6 +16,7 @@ from patchcore.adapters.ledger.links import content_columns, make_checkpoint
 from patchcore.adapters.ledger.records import Checkpoint, Verification
 from patchcore.adapters.ledger.tables import KINDS, archives, chain, checkpoints, images
 from patchcore.chain_walk import Anchor, Archived, Walk, walk
+from patchcore.errors import Refused
 
 _AT_ONCE = 5000  # rows that are fetched together: bounds memory
 
@@ -55,12 +56,20 @@ class Checks(Book):
         """Name all records so far, and return the name; where nothing came since the last one, that one.
 
         Raises:
+            Refused: there is no record yet.
             Fault: the ledger cannot be written.
         """
         with self._database.writing() as connection:
             newest = select(checkpoints).order_by(checkpoints.c.size.desc()).limit(1)
             last = connection.execute(newest).mappings().first()
             end = connection.scalar(select(chain.c.sequence).order_by(chain.c.sequence.desc()).limit(1)) or 0
+            if not end:
+                raise Refused(
+                    "a checkpoint of the ledger",
+                    got="a ledger without records",
+                    expected="at least one, whose hash it can name",
+                    remedy="anchor it after the first record: patchcore ingest or retrain adds one, and anchors it",
+                )
             if last is None or end > last["sequence"]:
                 make_checkpoint(connection, self._database.signer)
         return self.checkpoints()[-1]

@@ -29,7 +29,7 @@ class Database:
         signer: Signs checkpoints.
 
     Raises:
-        Refused: the URL is not one, is of another database, or the tables are another version's.
+        Refused: the URL is not one, is of another database, or the tables are another version's, or of none.
         Fault: the database cannot be opened.
     """
 
@@ -157,10 +157,22 @@ class Book:
 
 
 def revision_of(connection: Connection) -> str | None:
-    """Return the revision of the ledger's tables in a database; None where there are none."""
+    """Return the revision of the ledger's tables in a database; None where there are none.
+
+    Raises:
+        Refused: the database does not name one revision.
+    """
     present = inspect(connection)
     if present.has_table("alembic_version"):
-        return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
+        named = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all()
+        if len(named) != 1:
+            raise Refused(
+                "the table alembic_version of the ledger",
+                got=f"{len(named)} rows",
+                expected="one row, the revision of the tables",
+                remedy=f"restore the row from a backup; the tables of this version of the library are {REVISION}",
+            )
+        return str(named[0])
     return "0000, format 1" if present.has_table("batches") else None
 
 
