@@ -124,6 +124,26 @@ def test_an_index_that_was_dropped_is_told_and_one_that_was_added_is_not(sqlite_
     assert ledger.verify().problems == (f"index images_by_sha256 is missing: {DIFFERS}",)
 
 
+ACTING = {
+    "a trigger": (
+        "CREATE TRIGGER spy BEFORE INSERT ON OverRides BEGIN SELECT RAISE(ABORT, 'disk'); END",
+        "trigger spy",
+    ),
+    "a unique index": ("CREATE UNIQUE INDEX spy ON OVERRIDES (scored_batch)", "unique index spy"),
+    "a conditional index": ("CREATE INDEX spy ON overrides (who) WHERE json(reason) > ''", "conditional index spy"),
+    "a computed index": ("CREATE INDEX spy ON Overrides (json(reason))", "computed index spy"),
+    "a view": ("CREATE VIEW OverRides AS SELECT * FROM others WHERE who <> 'eve'", "view OverRides"),
+}
+
+
+@pytest.mark.parametrize("way", ACTING)
+def test_what_acts_on_a_table_of_sqlite_is_told_however_it_spells_the_table(sqlite_url: str, way: str) -> None:
+    ledger, (statement, name) = Ledger(sqlite_url), ACTING[way]
+    renamed = ["ALTER TABLE overrides RENAME TO others"] if way == "a view" else []
+    Owner(sqlite_url).alter(*renamed, statement)
+    assert f"{name} {FOREIGN}" in ledger.verify().problems
+
+
 @pytest.mark.parametrize("table", ["chain", "events"])
 def test_a_record_that_a_foreign_trigger_swallows_is_not_reported_as_kept(
     ledger: Ledger, ledger_url: str, table: str

@@ -94,7 +94,7 @@ def _guards(kind: Kind, connection: Connection) -> Iterator[str]:
             harm = "would allow changes" if name.startswith("guard ") else "is not as its migrations made it"
             yield f"{name} is {'altered' if name in standing else 'missing'}: the database {harm}"
     for name in sorted(standing.keys() - made.keys()):
-        if not name.startswith("index "):  # one that only makes a query faster does no harm
+        if not name.startswith("index "):  # a unique, conditional or computed one may refuse a record; others do no harm
             what = name.replace("guard ", "trigger ", 1)
             yield f"{what} is none of ours: the database may keep other records than it was given"
 

@@ -45,6 +45,14 @@ _PRINT = (
 )
 """Queries for name and definition of what there is, as this server prints it."""
 
+_SQLITE_PRINT = """SELECT CASE
+    WHEN type = 'trigger' THEN 'guard'
+    WHEN name IN (SELECT name FROM pragma_index_list(tbl_name) WHERE "unique") THEN 'unique index'
+    WHEN name IN (SELECT name FROM pragma_index_list(tbl_name) WHERE partial) THEN 'conditional index'
+    WHEN -2 IN (SELECT cid FROM pragma_index_xinfo(sqlite_master.name)) THEN 'computed index'
+    ELSE type END, name, sql"""
+"""Kind, name and definition; an index that is no more than quick is just that."""
+
 
 class Kind(Protocol):
     """A kind of database."""
@@ -113,10 +121,10 @@ class Sqlite:
 
     def standing(self, connection: Connection) -> dict[str, str]:
         """Return the statements, which SQLite keeps as they were given."""
-        words = {"table": "table", "index": "index", "trigger": "guard"}
-        query = "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND tbl_name IN "
+        # To SQLite a table's name is the same in any case; what is made on it keeps the case in which it was given.
+        query = f"{_SQLITE_PRINT} FROM sqlite_master WHERE sql IS NOT NULL AND lower(tbl_name) IN "
         found = connection.exec_driver_sql(query + _listed(metadata.tables))
-        return {f"{words.get(kind, kind)} {name}": statement for kind, name, statement in found}
+        return {f"{kind} {name}": statement for kind, name, statement in found}
 
     def damage(self, connection: Connection) -> Iterator[str]:
         """Yield what SQLite's own checks find."""
