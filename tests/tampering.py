@@ -8,6 +8,8 @@ from sqlalchemy import Connection, text
 
 from patchcore.adapters.ledger.database import Database
 
+GUARDS = "SELECT tgrelid::regclass, tgname FROM pg_trigger WHERE NOT tgisinternal"
+
 
 class Owner:
     """The owner of a ledger's database, who is not stopped by what the application made there."""
@@ -45,11 +47,16 @@ class Owner:
 def _lift_postgresql(connection: Connection, checks: bool) -> Iterator[None]:
     connection.execution_options(ledger_writing=True)
     with connection.begin():
-        connection.exec_driver_sql("SET LOCAL session_replication_role = replica")  # no trigger, no reference
+        connection.exec_driver_sql("SET LOCAL session_replication_role = replica")  # no reference is checked
+        guards = connection.exec_driver_sql(GUARDS).all()
+        for table, name in guards:  # a replica keeps to them too
+            connection.exec_driver_sql(f"ALTER TABLE {table} DISABLE TRIGGER {name}")
         rules = "SELECT conrelid::regclass, conname FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0"
         for table, name in () if checks else connection.exec_driver_sql(rules).all():
             connection.exec_driver_sql(f'ALTER TABLE {table} DROP CONSTRAINT "{name}"')
         yield
+        for table, name in guards:
+            connection.exec_driver_sql(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}")
         if not checks:
             connection.get_transaction().rollback()  # type: ignore[union-attr]  # it has begun above
 

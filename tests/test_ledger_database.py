@@ -70,6 +70,19 @@ def test_of_processes_that_make_the_ledger_and_promote_at_once_one_wins(ledger_u
     assert ledger.verify().ok
 
 
+@pytest.mark.parametrize("sequence", [2**63 - 1, 40, 1])
+def test_a_link_is_added_at_the_end_and_nowhere_else(ledger: Ledger, ledger_url: str, sequence: int) -> None:
+    fill(ledger)
+    before = ledger.verify().records
+    row = f"INSERT INTO chain SELECT {sequence}, kind, content, previous, hash FROM chain WHERE sequence = 1"  # noqa: S608
+    with pytest.raises(Refused, match="append-only"):
+        Owner(ledger_url).alter(row)
+    ledger.record_event("bottle", "ingest", {}, who="ann")
+    ledger.check()
+    found = ledger.verify()
+    assert (found.ok, found.records) == (True, before + 1)
+
+
 def test_a_ledger_in_a_place_that_is_no_folder_is_a_fault_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     for path in (tmp_path, tmp_path / "file" / "ledger.db", tmp_path / "file"):

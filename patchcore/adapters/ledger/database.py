@@ -16,7 +16,7 @@ from patchcore.signatures import Signer
 
 Record = TypeVar("Record")
 
-REVISION = "0002"
+REVISION = "0003"
 """Of the tables, as `migrations` numbers them."""
 
 

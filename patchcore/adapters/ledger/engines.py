@@ -189,12 +189,12 @@ class PostgreSql:
         """Switch the trigger off, and on again."""
         connection.exec_driver_sql(f"ALTER TABLE {table} DISABLE TRIGGER {table}_no_change")
         yield
-        connection.exec_driver_sql(f"ALTER TABLE {table} ENABLE TRIGGER {table}_no_change")
+        connection.exec_driver_sql(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_no_change")
 
     def try_to_write(self, connection: Connection) -> None:
         """Ask the server whether this role may add records, now."""
         connection.exec_driver_sql("SAVEPOINT attempt")
-        row = "VALUES (9223372036854775807, 'attempt', ''::bytea, ''::bytea, ''::bytea)"
+        row = "SELECT coalesce(max(sequence), 0) + 1, 'attempt', ''::bytea, ''::bytea, ''::bytea FROM chain"
         connection.exec_driver_sql(f"INSERT INTO chain {row}")
         connection.exec_driver_sql("ROLLBACK TO SAVEPOINT attempt")
 
