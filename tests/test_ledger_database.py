@@ -29,7 +29,7 @@ from patchcore.adapters.ledger.tables import metadata
 from patchcore.errors import Fault, Refused
 from patchcore.exports import Table
 from patchcore.layout import Workspace
-from tests.ledgers import add_bank, fill
+from tests.ledgers import add_bank, add_batch, fill, scored
 from tests.tampering import Owner
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -118,6 +118,41 @@ def test_a_server_that_is_not_there_is_a_fault_that_shows_no_password() -> None:
     with pytest.raises(Fault, match="cannot be used") as caught:
         Ledger("postgresql://ann:secret@127.0.0.1:1/ledger")
     assert "secret" not in str(caught.value)
+
+
+def test_a_database_that_rounds_numbers_or_speaks_latin1_to_others_gives_no_false_alarm(postgresql_url: str) -> None:
+    database = make_url(postgresql_url).database
+    for setting in ("extra_float_digits = 0", "client_encoding = 'LATIN1'"):
+        Owner(postgresql_url).alter(f"ALTER DATABASE {database} SET {setting}")
+    ledger = fill(Ledger(postgresql_url))
+    add_batch(ledger, "thirds", 2, [scored("日本.png", 1 / 3)])
+    batch = ledger.batch("thirds")
+    assert batch is not None
+    assert [(image.path, image.score) for image in batch.images] == [("shift/日本.png", 1 / 3)]
+    assert ledger.verify().problems == ()
+
+
+def test_a_database_that_does_not_know_its_characters_is_refused(postgresql_server: URL) -> None:
+    name = f"ascii_{secrets.token_hex(4)}"
+    _carry_out(postgresql_server, f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0")
+    try:
+        with pytest.raises(Refused, match="SQL_ASCII") as caught:
+            Ledger(postgresql_server.set(database=name).render_as_string(hide_password=False))
+        assert (caught.value.expected, "ENCODING 'UTF8'" in caught.value.remedy) == ("UTF8", True)
+    finally:
+        _carry_out(postgresql_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_a_ledger_stays_in_the_schema_that_it_was_made_in(postgresql_url: str) -> None:
+    database = make_url(postgresql_url).database
+    schema = 'CREATE SCHEMA "The plant"; ALTER DATABASE {} SET search_path = {}'
+    _carry_out(make_url(postgresql_url), schema.format(database, '"The plant", public'))
+    assert fill(Ledger(postgresql_url)).verify().ok
+    assert Owner(postgresql_url).rows("SELECT DISTINCT schemaname FROM pg_tables WHERE tablename = 'chain'") == [
+        ("The plant",)
+    ]
+    _carry_out(make_url(postgresql_url), f'ALTER DATABASE {database} SET search_path = public, "The plant"')
+    assert Ledger(postgresql_url).batch("monday") is not None
 
 
 @pytest.mark.parametrize("url", ["no url", "mysql://ann:secret@host/ledger", "sqlite://", "sqlite:///:memory:"])

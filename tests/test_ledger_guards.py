@@ -2,14 +2,17 @@
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import make_url
 
 from patchcore.adapters.ledger import Ledger
 from patchcore.adapters.ledger.checks import _guards
-from patchcore.errors import Fault
+from patchcore.adapters.ledger.tables import metadata
+from patchcore.errors import Fault, Refused
 from patchcore.signatures import Signer
 from tests.ledgers import fill
 from tests.tampering import Owner
 
+TABLES = tuple(metadata.tables)
 REFUSE = "EXECUTE FUNCTION patchcore_refuse_change()"
 REPLACED = "DROP TRIGGER images_no_change ON images; CREATE TRIGGER images_no_change"
 NOTHING = "RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN {}; END$$"
@@ -30,6 +33,7 @@ DISARMED = {
     "a trigger of one change": (f"{REPLACED} BEFORE UPDATE ON images FOR EACH ROW {REFUSE}",),
     "a trigger that is switched off": ("ALTER TABLE images DISABLE TRIGGER images_no_change",),
     "a trigger of replicas": ("ALTER TABLE images ENABLE REPLICA TRIGGER images_no_change",),
+    "a trigger that replicas pass over": ("ALTER TABLE images ENABLE TRIGGER images_no_change",),
     "no trigger": ("DROP TRIGGER images_no_change ON images",),
     "a trigger that calls another function": (
         f"CREATE SCHEMA other; CREATE FUNCTION other.patchcore_refuse_change() {NOTHING.format('NEW')}",
@@ -60,6 +64,7 @@ LOOSENED = {
     "a default": ("overrides ALTER COLUMN who SET DEFAULT 'nobody'", "column overrides.who is altered"),
     "less digits": ("images ALTER COLUMN score TYPE real", "column images.score is altered"),
     "a table that a crash empties": ("events SET UNLOGGED", "table events is altered"),
+    "another order of text": ('batches ALTER COLUMN batch TYPE text COLLATE "C"', "column batches.batch is altered"),
     "row security": ("images ENABLE ROW LEVEL SECURITY", "table images is altered"),
 }
 
@@ -73,6 +78,106 @@ def test_every_guard_and_rule_of_postgresql_that_was_disarmed_or_loosened_is_tol
         told = _told(postgresql_url, f"ALTER TABLE {statement}")
         assert any(problem.endswith(f"{words}: {DIFFERS}") for problem in told), way
     assert _told(postgresql_url) == []
+
+
+IN_THE_CATALOG = {
+    "UPDATE pg_class SET relhastriggers = false WHERE relname = 'images'": f"table images is altered: {DIFFERS}",
+    "UPDATE pg_class SET relhasindex = false WHERE relname = 'images'": f"table images is altered: {DIFFERS}",
+    "UPDATE pg_class SET relchecks = 0 WHERE relname = 'images'": f"table images is altered: {DIFFERS}",
+    "CREATE TABLE heir () INHERITS (overrides)": f"table overrides is altered: {DIFFERS}",
+    "UPDATE pg_index SET indisready = false WHERE indexrelid = 'images_pkey'::regclass": (
+        f"unique index images_pkey is altered: {DIFFERS}"
+    ),
+    "ALTER FUNCTION patchcore_refuse_change() SECURITY DEFINER": (
+        f"guard patchcore_refuse_change() is altered: {ALLOWS}"
+    ),
+    "CREATE UNIQUE INDEX spy ON overrides (scored_batch)": f"unique index spy {FOREIGN}",
+    "CREATE INDEX spy ON overrides (who) WHERE reason::json IS NOT NULL": f"conditional index spy {FOREIGN}",
+    "CREATE INDEX spy ON overrides (lower(reason))": f"computed index spy {FOREIGN}",
+}
+
+
+def test_what_makes_postgresql_pass_over_a_guard_or_refuse_a_record_is_told(postgresql_url: str) -> None:
+    Ledger(postgresql_url)
+    for statement, problem in IN_THE_CATALOG.items():
+        assert _told(postgresql_url, statement) == [problem]
+    assert _told(postgresql_url, "CREATE INDEX faster ON overrides (who)") == []
+
+
+def test_guards_act_on_a_replica_too_and_references_that_are_not_checked_are_told(postgresql_url: str) -> None:
+    fill(Ledger(postgresql_url))
+    Owner(postgresql_url).alter(f"ALTER DATABASE {_name(postgresql_url)} SET session_replication_role = replica")
+    for change in ("UPDATE images SET score = 0", "DELETE FROM overrides", "TRUNCATE events"):
+        with pytest.raises(Refused, match="append-only"):
+            Owner(postgresql_url).alter(change)
+    (problem,) = Ledger(postgresql_url).verify().problems
+    assert problem.startswith("PostgreSQL: session_replication_role is replica")
+
+
+EQUALS_NOT_MONDAY = (
+    "CREATE SCHEMA evil",
+    "CREATE FUNCTION evil.differs(text, varchar) RETURNS boolean LANGUAGE sql IMMUTABLE AS "
+    "$$SELECT $1 OPERATOR(pg_catalog.=) $2::text AND $1 OPERATOR(pg_catalog.<>) 'monday'$$",
+    "CREATE OPERATOR {}.= (LEFTARG = text, RIGHTARG = varchar, FUNCTION = evil.differs)",
+)
+
+
+def test_an_operator_before_the_servers_own_hides_no_record_and_is_told(postgresql_url: str) -> None:
+    fill(Ledger(postgresql_url))
+    path = f"ALTER DATABASE {_name(postgresql_url)} SET search_path = evil, pg_catalog, public"
+    Owner(postgresql_url).alter(*(statement.format("evil") for statement in EQUALS_NOT_MONDAY), path)
+    ledger = Ledger(postgresql_url)
+    assert len(ledger.overrides("monday")) == 1
+    (problem,) = ledger.verify().problems
+    assert problem.startswith("PostgreSQL: search_path is evil, pg_catalog, public")
+
+
+def test_an_operator_among_the_ledgers_tables_is_told(postgresql_url: str) -> None:
+    fill(Ledger(postgresql_url))
+    of_names = "CREATE OPERATOR = (LEFTARG = name, RIGHTARG = varchar, FUNCTION = evil.of_names)"  # else: not unique
+    same = "CREATE FUNCTION evil.of_names(name, varchar) RETURNS boolean LANGUAGE sql AS $$SELECT $1::text = $2::text$$"
+    Owner(postgresql_url).alter(*(part.format("public") for part in EQUALS_NOT_MONDAY), same, of_names)
+    problems = Ledger(postgresql_url).verify().problems
+    assert any("operator =(text,character varying) is none of the server's" in problem for problem in problems)
+
+
+def test_copies_of_the_catalog_hide_no_guard_that_is_missing(postgresql_url: str) -> None:
+    Ledger(postgresql_url)
+    columns = (
+        "oid, tgrelid, tgname, tgfoid, tgenabled, tgisinternal, tgconstraint, pg_get_triggerdef(oid, true) AS text"
+    )
+    Owner(postgresql_url).alter(
+        "CREATE SCHEMA evil",
+        f"CREATE TABLE evil.pg_trigger AS SELECT {columns} FROM pg_trigger",  # noqa: S608
+        "CREATE FUNCTION evil.pg_get_triggerdef(oid, boolean) RETURNS text LANGUAGE sql AS "
+        "$$SELECT text FROM evil.pg_trigger WHERE oid = $1$$",
+        "DROP TRIGGER images_no_change ON images",
+        f"ALTER DATABASE {_name(postgresql_url)} SET search_path = evil, pg_catalog, public",
+    )
+    assert f"guard images_no_change on images is missing: {ALLOWS}" in Ledger(postgresql_url).verify().problems
+
+
+def test_every_index_that_was_switched_off_while_rows_came_is_told(postgresql_url: str) -> None:
+    fill(Ledger(postgresql_url)).checkpoint()
+    owner = Owner(postgresql_url)
+    owner.run("INSERT INTO archives SELECT 1, 1, 1, 0, 'n', 's', 'w', 'a'")
+    owner.alter("CREATE INDEX faster ON overrides (who)")
+    tables = ", ".join(f"'{table}'::regclass" for table in TABLES)
+    ours = f"indrelid IN ({tables})"
+    names = [row[0] for row in owner.rows(f"SELECT indexrelid::regclass::text FROM pg_index WHERE {ours}")]  # noqa: S608
+    owner.run(
+        f"UPDATE pg_index SET indisready = false WHERE {ours}",  # noqa: S608
+        *(f"INSERT INTO {table} SELECT * FROM {table}" for table in TABLES),  # noqa: S608
+        f"UPDATE pg_index SET indisready = true WHERE {ours}",  # noqa: S608
+    )
+    told = "\n".join(Ledger(postgresql_url).verify().problems)
+    assert [name for name in names if f"PostgreSQL: index {name} leads to " not in told] == []
+    assert len(names) > 2 * len(TABLES)
+
+
+def _name(url: str) -> str:
+    """Return the name of a database."""
+    return str(make_url(url).database)
 
 
 def _told(url: str, *statements: str) -> list[str]:

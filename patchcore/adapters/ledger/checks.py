@@ -94,7 +94,9 @@ def _guards(kind: Kind, connection: Connection) -> Iterator[str]:
             harm = "would allow changes" if name.startswith("guard ") else "is not as its migrations made it"
             yield f"{name} is {'altered' if name in standing else 'missing'}: the database {harm}"
     for name in sorted(standing.keys() - made.keys()):
-        if not name.startswith("index "):  # a unique, conditional or computed one may refuse a record; others do no harm
+        if not name.startswith(
+            "index "
+        ):  # a unique, conditional or computed one may refuse a record; others do no harm
             what = name.replace("guard ", "trigger ", 1)
             yield f"{what} is none of ours: the database may keep other records than it was given"
 
@@ -131,7 +133,7 @@ class StoredRecords:
 
     @contextmanager
     def whatever_text(self) -> Iterator[None]:
-        """Let SQLite hand out text that is no UTF-8 too, each such byte as a surrogate: no text that we wrote has one."""
+        """Let SQLite hand out text that is no UTF-8 too, each such byte as a surrogate, which no text of ours has."""
         driver = self._connection.connection.driver_connection
         if not isinstance(driver, sqlite3.Connection):
             yield

@@ -1,6 +1,5 @@
 """What differs between the databases of a ledger: how they open, how writers take turns, how they refuse changes."""
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 
+from patchcore.adapters.ledger import postgresql_catalog as catalog
 from patchcore.adapters.ledger.tables import metadata
 from patchcore.errors import Refused
 
@@ -18,32 +18,6 @@ WRITING = "ledger_writing"
 """Execution option of a connection that is going to add rows."""
 
 _ADVISORY_LOCK = 0x70617463686C6467  # any number that nobody else takes in this database
-_PRINTED = Path(__file__).parent / "migrations" / "printed.postgresql.json"
-"""What `_PRINT` yields in a new database; nobody could make one to compare with in a transaction that only reads."""
-
-_PRINT = (
-    # UNLOGGED tables are emptied after a crash; row security hides rows.
-    """SELECT 'table ' || relname,
-    concat_ws(' ', relkind, relpersistence, CASE WHEN relrowsecurity THEN 'hides rows' END) FROM pg_class WHERE true""",
-    """SELECT concat('column ', relname, '.', attname), concat_ws(' ', format_type(atttypid, atttypmod),
-    CASE WHEN attnotnull THEN 'NOT NULL' END, pg_get_expr(adbin, adrelid))
-    FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
-    LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum WHERE attnum > 0 AND NOT attisdropped""",
-    # The server checks references by triggers of its own; of some versions NOT NULL is a constraint ('n') too.
-    """SELECT concat('constraint of ', relname, ' ', pg_get_constraintdef(pg_constraint.oid)),
-    CASE WHEN EXISTS (SELECT FROM pg_trigger WHERE tgconstraint = pg_constraint.oid AND tgenabled NOT IN ('O', 'A'))
-    THEN 'switched off' ELSE 'in force' END
-    FROM pg_class JOIN pg_constraint ON conrelid = pg_class.oid WHERE contype IN ('c', 'f', 'p', 'u', 'x')""",
-    """SELECT concat('guard ', tgname, ' on ', relname), concat_ws(' ', pg_get_triggerdef(pg_trigger.oid, true),
-    CASE WHEN tgenabled NOT IN ('O', 'A') THEN 'switched off' END)
-    FROM pg_class JOIN pg_trigger ON tgrelid = pg_class.oid WHERE NOT tgisinternal""",
-    """SELECT DISTINCT 'guard ' || tgfoid::regprocedure, concat_ws(' ', lanname, prosrc)
-    FROM pg_class JOIN pg_trigger ON tgrelid = pg_class.oid JOIN pg_proc ON pg_proc.oid = tgfoid
-    JOIN pg_language ON pg_language.oid = prolang WHERE NOT tgisinternal""",
-    """SELECT concat('rule ', rulename, ' on ', relname), pg_get_ruledef(pg_rewrite.oid)
-    FROM pg_class JOIN pg_rewrite ON ev_class = pg_class.oid WHERE true""",
-)
-"""Queries for name and definition of what there is, as this server prints it."""
 
 _SQLITE_PRINT = """SELECT CASE
     WHEN type = 'trigger' THEN 'guard'
@@ -153,10 +127,17 @@ class PostgreSql:
 
     def open(self, url: URL, wait: float) -> Engine:
         """Return an engine; nothing is connected yet."""
-        settings = f"-c lock_timeout={int(wait * 1000)} -c synchronous_commit=on -c timezone=UTC"
-        arguments = {"options": settings, "connect_timeout": 10, "application_name": "patchcore"}
+        # What the database or the role is set to has no say in how numbers and text come back.
+        settings = (f"lock_timeout={int(wait * 1000)}", "synchronous_commit=on", "timezone=UTC", "extra_float_digits=1")
+        options = " ".join(f"-c {setting}" for setting in settings)
+        arguments = {"options": options, "client_encoding": "UTF8"}
+        arguments |= {"connect_timeout": "10", "application_name": "patchcore"}
         # A connection that a restarted server closed is replaced unseen.
         engine = create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args=arguments)
+
+        @event.listens_for(engine, "connect")
+        def _set_up(connection: DBAPIConnection, _: object) -> None:
+            catalog.look_nowhere_else(connection)
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
@@ -169,20 +150,16 @@ class PostgreSql:
 
     def made(self) -> dict[str, str]:
         """Return what a server prints of the tables that the migrations made."""
-        printed: dict[str, str] = json.loads(_PRINTED.read_text(encoding="utf-8"))
-        return printed
+        return catalog.printed()
 
     def standing(self, connection: Connection) -> dict[str, str]:
         """Return what this server prints of the tables, of what acts on them, and whether it is switched on."""
-        ours = f"relname IN {_listed(metadata.tables)} AND pg_table_is_visible(pg_class.oid)"
-        found: dict[str, str] = {}
-        for query in _PRINT:
-            found |= {row[0]: row[1] for row in connection.exec_driver_sql(f"{query} AND {ours}")}
-        return found
+        return catalog.standing(connection)
 
     def damage(self, connection: Connection) -> Iterator[str]:
-        """Yield nothing: the server checks references when they are written, and pages when checksums are on."""
-        yield from ()
+        """Yield what misleads the server; it checks references when they are written, pages when checksums are on."""
+        for problem in (*catalog.misled(connection), *catalog.incomplete_indexes(connection)):
+            yield f"PostgreSQL: {problem}"
 
     @contextmanager
     def without_guards(self, connection: Connection, table: str) -> Iterator[None]:
