@@ -11,6 +11,9 @@ from dataclasses import dataclass
 GENESIS = bytes(32)
 """What the first link names as the one before it."""
 
+CHECKPOINT_EVERY = 4096
+"""Records: a checkpoint is made when so many have come since those that the last one names."""
+
 _DOMAIN = b"patchcore ledger record 1\n"  # no hash of another kind of thing is ever a link's
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from patchcore.chain import GENESIS, link_hash
+from patchcore.chain import CHECKPOINT_EVERY, GENESIS, link_hash
 from patchcore.merkle import Frontier
 from patchcore.signatures import checkpoint_text, is_signed
 
@@ -103,13 +103,14 @@ def walk(
     Args:
         records: Where they are.
         anchors: What was written down of the chain elsewhere.
-        trusted: Public keys, 64 hexadecimal digits each: every checkpoint must be signed by one of them, and there must
-            be one. None: a signature must be that of the key that the checkpoint names.
+        trusted: Public keys, 64 hexadecimal digits each: from the first signed checkpoint on every one must be signed
+            by one of them, there must be one, and fewer than `CHECKPOINT_EVERY` records may have come since those that
+            the last one names. None: a signature must be that of the key that the checkpoint names.
         without_archives: Contents that lie in an archive may be missing; else that is a problem.
     """
     anchors = list(anchors)
     found, frontier, bodies = Walk(), Frontier(), _Bodies(records)
-    checkpoints, anchored = records.checkpoints(), {anchor.size: ("", "") for anchor in anchors}
+    checkpoints, anchored = _Checkpoints(records.checkpoints(), trusted), {anchor.size: ("", "") for anchor in anchors}
     expected, last = 1, GENESIS
     for sequence, kind, content, previous, value in records.links():
         if sequence != expected:
@@ -120,15 +121,14 @@ def walk(
         if not is_link(previous, sequence, kind, content, value):
             found.note(sequence, "its link in the chain was altered")
         bodies.check(found, sequence, kind, content)
-        if kind == CHECKPOINTS and sequence in checkpoints:
-            for problem in _checkpoint_problems(checkpoints[sequence], frontier, last, trusted):
-                found.note(sequence, problem)
+        if kind == CHECKPOINTS:
+            checkpoints.check(found, sequence, frontier, last)
         frontier.add(value)
         if sequence in anchored:
             anchored[sequence] = (value.hex(), frontier.root().hex())
         last, expected = value, sequence + 1
     bodies.finish(found, without_archives=without_archives)
-    _check_last_checkpoint(found, checkpoints, frontier.size, trusted)
+    checkpoints.finish(found, frontier.size)
     found.checked = frontier.size - bodies.unseen
     found.size, found.head, found.root = frontier.size, last.hex(), frontier.root().hex()
     _check_anchors(found, anchors, anchored, expected - 1)
@@ -190,39 +190,71 @@ class _Bodies:
                 body = next(stream, None)
 
 
+class _Checkpoints:
+    """The checkpoints of a chain as the walk comes to them, and how much the trusted keys vouch for."""
+
+    def __init__(self, stored: Mapping[int, Mapping[str, Any]], trusted: Collection[str]) -> None:
+        self._stored, self._trusted = stored, trusted
+        self._vouched: int | None = None  # records that the last one names that a trusted key signed
+        self._faulty = False
+
+    def check(self, found: Walk, sequence: int, frontier: Frontier, head: bytes) -> None:
+        """Compare a checkpoint with the records before it, and its signature with the keys that are trusted."""
+        if (values := self._stored.get(sequence)) is None:
+            return
+        problems = [*_other_records(values, frontier, head), *self._unsigned(values)]
+        for problem in problems:
+            found.note(sequence, problem)
+        if problems:
+            self._faulty = True
+        elif _signature(values) is not None:
+            self._vouched = frontier.size
+
+    def _unsigned(self, values: Mapping[str, Any]) -> Iterator[str]:
+        if (signed := _signature(values)) is None:
+            # Signing may begin late: the first that is signed vouches for all records before it, too.
+            if self._trusted and self._vouched is not None:
+                yield "the checkpoint is not signed"
+            return
+        text = checkpoint_text(size=values["size"], head=values["head"], root=values["root"], at=values["at"])
+        if not is_signed(text, *signed):
+            yield "the signature of the checkpoint is not that of its key"
+        elif self._trusted and signed[0] not in self._trusted:
+            yield f"the checkpoint is signed by a key that is not trusted: {signed[0]}"
+
+    def finish(self, found: Walk, size: int) -> None:
+        """Tell of the records that no trusted key vouches for."""
+        if not self._trusted:
+            return
+        if self._vouched is None:
+            if not self._faulty:
+                found.note(1, "no checkpoint that is signed names it, and so no trusted key vouches for anything")
+        elif size - self._vouched >= CHECKPOINT_EVERY:
+            # Every commit keeps the gap below that: whoever has no key took out the checkpoints in between.
+            words = f"and all up to {size} came after the last checkpoint that a trusted key signed"
+            found.note(self._vouched + 2, f"{words}: one is due every {CHECKPOINT_EVERY} records, and is missing")
+        elif after := size - self._vouched - 1:
+            words = f"{after} records came after the last checkpoint that a trusted key signed: none vouches for them"
+            found.notes.append(words)
+
+
+def _signature(values: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the key and the signature of a checkpoint; None where it is not signed."""
+    key, signature = values["key"], values["signature"]
+    return None if key is None or signature is None else (key, signature)
+
+
+def _other_records(values: Mapping[str, Any], frontier: Frontier, head: bytes) -> Iterator[str]:
+    if values["size"] != frontier.size or values["head"] != head.hex() or values["root"] != frontier.root().hex():
+        yield f"the checkpoint does not name the {frontier.size} records before it"
+
+
 def is_link(previous: bytes, sequence: int, kind: str, content: bytes, value: bytes) -> bool:
     """Return whether a hash is that of a link; of values that no link can have, it is not."""
     try:
         return link_hash(previous, sequence, kind, content) == value
     except (OverflowError, TypeError, UnicodeEncodeError):
         return False
-
-
-def _check_last_checkpoint(
-    found: Walk, checkpoints: Mapping[int, Mapping[str, Any]], size: int, trusted: Collection[str]
-) -> None:
-    last = max(checkpoints, default=0)
-    if trusted and not last:
-        found.note(1, "no checkpoint names it, and so no trusted key vouches for anything")
-    elif trusted and last < size:
-        found.notes.append(f"{size - last} records came after the last checkpoint: no key vouches for them yet")
-
-
-def _checkpoint_problems(
-    values: Mapping[str, Any], frontier: Frontier, head: bytes, trusted: Collection[str]
-) -> Iterator[str]:
-    if values["size"] != frontier.size or values["head"] != head.hex() or values["root"] != frontier.root().hex():
-        yield f"the checkpoint does not name the {frontier.size} records before it"
-    key, signature = values["key"], values["signature"]
-    if key is None or signature is None:
-        if trusted:
-            yield "the checkpoint is not signed"
-        return
-    text = checkpoint_text(size=values["size"], head=values["head"], root=values["root"], at=values["at"])
-    if not is_signed(text, key, signature):
-        yield "the signature of the checkpoint is not that of its key"
-    elif trusted and key not in trusted:
-        yield f"the checkpoint is signed by a key that is not trusted: {key}"
 
 
 def _check_anchors(found: Walk, anchors: Sequence[Anchor], names: Mapping[int, tuple[str, str]], size: int) -> None:

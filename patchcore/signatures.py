@@ -1,4 +1,8 @@
-"""Ed25519 signatures (RFC 8032) on the ledger's checkpoints: without the private key nobody writes its history anew."""
+"""Ed25519 signatures (RFC 8032) on the ledger's checkpoints: what one names, nobody changes and keeps its signature.
+
+They do not show that the end was cut off, together with its checkpoints, and that fewer than 4,096 records were written
+in its place: anchors do.
+"""
 
 import os
 from collections.abc import Iterable

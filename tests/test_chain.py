@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from patchcore import merkle
-from patchcore.chain import GENESIS, digest, link
+from patchcore.chain import CHECKPOINT_EVERY, GENESIS, digest, link
 from patchcore.chain_walk import Anchor, walk
-from patchcore.signatures import checkpoint_text
+from patchcore.signatures import Signer, checkpoint_text
 
 
 def test_a_content_is_the_sha256_of_sorted_json_without_spaces_and_without_empty_fields() -> None:
@@ -123,10 +124,12 @@ class Stored:
         self.chain.append((made.sequence, made.kind, made.content, made.previous, made.hash))
         self.contents_of[kind].append((made.sequence, content))
 
-    def checkpoint(self, **changes: Any) -> None:
+    def checkpoint(self, signer: Signer | None = None, **changes: Any) -> None:
         size, head = len(self.chain), self.chain[-1][4].hex()
         values = {"size": size, "head": head, "root": merkle.root(row[4] for row in self.chain).hex(), "at": "now"}
-        self.marks[size + 1] = {**values, "key": None, "signature": None, **changes}
+        signature = signer.sign(checkpoint_text(**values)) if signer else None
+        key = signer.key if signer else None
+        self.marks[size + 1] = {**values, "key": key, "signature": signature, **changes}
         self.add("checkpoints", self.marks[size + 1])
 
     def anchor(self, where: str, size: int) -> Anchor:
@@ -170,6 +173,51 @@ def test_a_checkpoint_that_names_something_else_is_found(changes: dict[str, Any]
     stored.checkpoint(**changes)
     (problem,) = walk(stored).problems
     assert words in problem
+
+
+def _signer() -> Signer:
+    private = Ed25519PrivateKey.generate()
+    return Signer(private.public_key().public_bytes_raw().hex(), private)
+
+
+def test_more_records_after_the_last_signed_checkpoint_than_ever_come_without_one_are_a_problem() -> None:
+    signer, stored = _signer(), Stored(3)
+    stored.checkpoint(signer)
+    for number in range(CHECKPOINT_EVERY - 2):
+        stored.add("events", {"number": number})
+    found = walk(stored, trusted={signer.key})
+    assert found.problems == []
+    (note,) = found.notes
+    assert note == "4094 records came after the last checkpoint that a trusted key signed: none vouches for them"
+    stored.add("events", {"number": "one more"})
+    found = walk(stored, trusted={signer.key})
+    assert found.first_bad == 5
+    assert found.problems == [
+        "record 5: and all up to 4099 came after the last checkpoint that a trusted key signed: "
+        "one is due every 4096 records, and is missing"
+    ]
+    assert walk(stored).problems == []  # nobody asked for a key
+
+
+def test_signing_may_begin_late_and_must_not_end() -> None:
+    signer, stored = _signer(), Stored(3)
+    stored.checkpoint()
+    (problem,) = walk(stored, trusted={signer.key}).problems
+    assert problem == "record 1: no checkpoint that is signed names it, and so no trusted key vouches for anything"
+    stored.checkpoint(signer)
+    assert walk(stored, trusted={signer.key}).problems == []
+    stored.checkpoint()
+    assert walk(stored, trusted={signer.key}).problems == ["record 6: the checkpoint is not signed"]
+    stored.checkpoint(signer)
+    assert walk(stored, trusted={signer.key}).problems == ["record 6: the checkpoint is not signed"]
+
+
+def test_a_signed_checkpoint_that_names_other_records_vouches_for_nothing() -> None:
+    signer, stored = _signer(), Stored(3)
+    stored.checkpoint(signer, size=2)
+    stored.checkpoint()
+    found = walk(stored, trusted={signer.key})
+    assert {problem.partition(":")[0] for problem in found.problems} == {"record 4"}
 
 
 def test_an_anchor_beyond_the_end_says_what_was_cut_off() -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Double, Integer, text
 from patchcore import chain
 from patchcore.adapters.ledger import Ledger
 from patchcore.adapters.ledger.checks import StoredRecords
-from patchcore.adapters.ledger.links import CHECKPOINT_EVERY, append, content_columns
+from patchcore.adapters.ledger.links import append, content_columns
 from patchcore.adapters.ledger.tables import KINDS
 from patchcore.chain_walk import Anchor, Walk, walk
 from patchcore.merkle import Frontier
@@ -278,7 +278,7 @@ def _archive(ledger: Ledger) -> Moved:
 def _records(connection: Connection) -> list[Record]:
     found = [(row[0], row[1]) for row in connection.execute(text("SELECT sequence, kind FROM chain ORDER BY sequence"))]
     assert {kind for _, kind in found} == set(KINDS)
-    assert len(found) < CHECKPOINT_EVERY
+    assert len(found) < chain.CHECKPOINT_EVERY
     query = text(
         "SELECT chain.sequence FROM chain LEFT JOIN images USING (sequence) WHERE kind = 'images' AND path IS NULL"
     )

@@ -71,3 +71,14 @@ def test_a_file_that_holds_no_such_key_is_refused_with_its_name(
 def test_without_a_key_nothing_is_signed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PATCHCORE_SIGNING_KEY", raising=False)
     assert signer_from_environment() is None
+
+
+def test_a_ledger_that_was_signed_from_some_day_on_is_sound(ledger_url: str, keys: tuple[Path, Path]) -> None:
+    fill(Ledger(ledger_url)).checkpoint()
+    signer = signer_from_environment()
+    assert signer is not None
+    ledger = Ledger(ledger_url, signer=signer)
+    assert not ledger.verify(trusted={signer.key}).ok
+    ledger.record_event("bottle", "ingest", {}, who="ann")
+    ledger.checkpoint()
+    assert ledger.verify(trusted={signer.key}).problems == ()

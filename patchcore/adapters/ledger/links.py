@@ -8,12 +8,10 @@ from sqlalchemy import Connection, Double, Table, TypeDecorator, func, insert, s
 from patchcore import chain as links
 from patchcore.adapters.ledger.records import now
 from patchcore.adapters.ledger.tables import KINDS, chain, checkpoints
+from patchcore.chain import CHECKPOINT_EVERY
 from patchcore.errors import Fault
 from patchcore.merkle import Frontier
 from patchcore.signatures import Signer, checkpoint_text
-
-CHECKPOINT_EVERY = 4096
-"""Records: a checkpoint is made when so many have come since the last one."""
 
 
 def append(connection: Connection, kind: str, records: Sequence[Mapping[str, Any]]) -> list[int]:
