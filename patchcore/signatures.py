@@ -65,10 +65,18 @@ def trusted_keys_from_environment() -> frozenset[str]:
     """Return the public keys that PATCHCORE_TRUSTED_KEYS names: 64 hexadecimal digits or PEM files, commas between.
 
     Raises:
-        Refused: one is neither.
+        Refused: one is neither, or the variable is set and names none: that would ask for no signature at all.
     """
-    names = [name.strip() for name in os.environ.get(TRUSTED_KEYS, "").split(",")]
-    return trusted_keys(name for name in names if name)
+    if (value := os.environ.get(TRUSTED_KEYS)) is None:
+        return frozenset()
+    if not (names := [name.strip() for name in value.split(",") if name.strip()]):
+        raise Refused(
+            f"{TRUSTED_KEYS} names no key",
+            got=repr(value),
+            expected="public keys, 64 hexadecimal digits or PEM files, commas between",
+            remedy="name one, or unset it: then no signature is asked for",
+        )
+    return trusted_keys(names)
 
 
 def trusted_keys(names: Iterable[str]) -> frozenset[str]:

@@ -7,7 +7,7 @@ import pytest
 
 from patchcore.adapters.ledger import Ledger
 from patchcore.errors import Refused
-from patchcore.signatures import is_signed, signer_from_environment, trusted_keys
+from patchcore.signatures import is_signed, signer_from_environment, trusted_keys, trusted_keys_from_environment
 from tests.ledgers import fill
 
 
@@ -71,6 +71,16 @@ def test_a_file_that_holds_no_such_key_is_refused_with_its_name(
 def test_without_a_key_nothing_is_signed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PATCHCORE_SIGNING_KEY", raising=False)
     assert signer_from_environment() is None
+
+
+@pytest.mark.parametrize("value", ["", ",", " , "])
+def test_trusted_keys_without_a_key_are_not_no_trusted_keys(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATCHCORE_TRUSTED_KEYS", value)
+    with pytest.raises(Refused, match="unset it") as caught:
+        trusted_keys_from_environment()
+    assert caught.value.got == repr(value)
+    monkeypatch.delenv("PATCHCORE_TRUSTED_KEYS")
+    assert trusted_keys_from_environment() == frozenset()
 
 
 def test_a_ledger_that_was_signed_from_some_day_on_is_sound(ledger_url: str, keys: tuple[Path, Path]) -> None:
