@@ -111,6 +111,7 @@ def walk(
     anchors = list(anchors)
     found, frontier, bodies = Walk(), Frontier(), _Bodies(records)
     checkpoints, anchored = _Checkpoints(records.checkpoints(), trusted), {anchor.size: ("", "") for anchor in anchors}
+    anchored[0] = (GENESIS.hex(), frontier.root().hex())  # a ledger may be anchored before its first record
     expected, last = 1, GENESIS
     for sequence, kind, content, previous, value in records.links():
         if sequence != expected:

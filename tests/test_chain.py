@@ -220,6 +220,12 @@ def test_a_signed_checkpoint_that_names_other_records_vouches_for_nothing() -> N
     assert {problem.partition(":")[0] for problem in found.problems} == {"record 4"}
 
 
+def test_an_anchor_of_no_records_is_one_of_every_chain() -> None:
+    anchor = Anchor("the file", 0, GENESIS.hex(), merkle.root([]).hex())
+    assert walk(Stored(3), [anchor]).problems == []
+    assert walk(Stored(3), [replace(anchor, root="0" * 64)]).first_bad == 1
+
+
 def test_an_anchor_beyond_the_end_says_what_was_cut_off() -> None:
     stored = Stored(5)
     found = walk(stored, [Anchor("the file", 9, "0" * 64, "0" * 64)])
