@@ -21,7 +21,14 @@ from patchcore.steps import build, evaluate, extract
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 # flows and commands; a database; MLflow and Prefect; ledgers; bank versions to promote
-pytest_plugins = ("tests.cells", "tests.postgresql", "tests.servers", "tests.ledgers", "tests.candidates")
+pytest_plugins = (
+    "tests.cells",
+    "tests.postgresql",
+    "tests.servers",
+    "tests.ledgers",
+    "tests.outside",
+    "tests.candidates",
+)
 
 for switch, value in {
     "DO_NOT_TRACK": "1",

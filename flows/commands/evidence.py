@@ -1,6 +1,6 @@
 """`patchcore audit verify, export, archive, anchor`: what makes the ledger's answers hold."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,13 +27,15 @@ def verify(
         from patchcore.lifecycle.evidence.anchoring import anchors_in
         from patchcore.signatures import trusted_keys_from_environment
 
-        known = [each for place in anchor or () for each in anchors_in(place)]
+        given = [anchors_in(place) for place in anchor or ()]
+        known = [one for each in given for one in each.anchors]
         if file:
             trusted = trusted_keys_from_environment()
             found = verification.verify_file(file, known, trusted, without_archives=without_archives)
         else:
             services = _services(workspace)
             found = verification.verify(services, banks=banks, known=known, without_archives=without_archives)
+        found = replace(found, notes=(*found.notes, *(note for each in given for note in each.notes)))
         if found.ok:
             return Outcome(asdict(found))
         what = "the ledger is not sound" if file is None else f"the export {file} is not sound"

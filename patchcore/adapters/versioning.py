@@ -147,8 +147,8 @@ class Versioning:
         """Let an annotated git tag say something about the present commit; see ``Git.tag``."""
         self._git.tag(name, message)
 
-    def tags(self, prefix: str) -> dict[str, str]:
-        """Return the message of every annotated git tag whose name begins so, by its name."""
+    def tags(self, prefix: str) -> dict[str, str | None]:
+        """Return the message of every git tag whose name begins so, by its name; see ``Git.tags``."""
         return self._git.tags(prefix)
 
     def pointer_texts(self, category: str) -> dict[str, str]:

@@ -70,19 +70,32 @@ class Git:
         return self.head()
 
     def tag(self, name: str, message: str) -> None:
-        """Let an annotated tag say something about the present commit; one of that name stays as it is.
+        """Let an annotated tag say something about the present commit, unsigned; one of that name stays as it is.
 
         Raises:
             Fault: There is no commit yet, or git fails.
         """
         if self._run("rev-parse", "--verify", "--quiet", f"refs/tags/{name}").returncode != 0:
-            self._demand(*self._identity(), "tag", "--annotate", "--message", message, name)
+            # Whoever signs his own tags is not here to give his passphrase; the message stays as it is.
+            options = ("--annotate", "--no-sign", "--cleanup=verbatim", "--message", f"{message}\n")
+            self._demand(*self._identity(), "tag", *options, name)
 
-    def tags(self, prefix: str) -> dict[str, str]:
-        """Return the message of every annotated tag whose name begins so, by its name."""
-        listed = self._run("for-each-ref", "--format=%(refname:short)%00%(contents)%00", f"refs/tags/{prefix}*").stdout
-        parts = listed.split("\0")
-        return {name.strip(): message.strip() for name, message in zip(parts[::2], parts[1::2], strict=False)}
+    def tags(self, prefix: str) -> dict[str, str | None]:
+        """Return the first paragraph of the message of every tag whose name begins so, by its name.
+
+        None is that of a tag which is not annotated: what git shows for it is the commit's. Where there is no
+        repository there are no tags.
+
+        Raises:
+            Fault: git fails.
+        """
+        form = "--format=%(refname:strip=2)%00%(objecttype)%00%(contents:subject)%00"
+        result = self._run("for-each-ref", form, f"refs/tags/{prefix}*")
+        if result.returncode and "not a git repository" in result.stderr:
+            return {}
+        parts = self._output(result, "for-each-ref").split("\0")[:-1]
+        found = zip(parts[::3], parts[1::3], parts[2::3], strict=True)
+        return {name.lstrip("\n"): message if kind == "tag" else None for name, kind, message in found}
 
     def describe(self) -> str | None:
         """Return the nearest tag, commit and whether the folder differs from it; None where git does not track it."""
@@ -149,10 +162,12 @@ class Git:
         return False
 
     def _demand(self, *arguments: str, mark: int | None = None) -> str:
-        result = self._run(*arguments, mark=mark)
+        return self._output(self._run(*arguments, mark=mark), arguments[0])
+
+    def _output(self, result: subprocess.CompletedProcess[str], command: str) -> str:
         if result.returncode:
             raise Fault(
-                f"git {arguments[0]} failed in {self._folder}",
+                f"git {command} failed in {self._folder}",
                 got=result.stderr.strip() or f"exit code {result.returncode}",
                 expected="exit code 0",
                 remedy="mend what git says, then run the same command again",
@@ -169,7 +184,8 @@ class Git:
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
+                errors="replace",  # what somebody wrote in another encoding is read, not stumbled over
                 check=False,
                 pass_fds=() if mark is None else (mark,),
             )

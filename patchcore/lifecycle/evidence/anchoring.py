@@ -6,15 +6,18 @@ hash made right again, still differs from its anchors.
 
 import json
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from patchcore.adapters.ledger.records import Checkpoint
+from patchcore.adapters.registry import Registry
+from patchcore.adapters.versioning import Versioning
+from patchcore.chain import GENESIS
 from patchcore.chain_walk import Anchor
 from patchcore.errors import PatchcoreError, Refused
 from patchcore.files import sync, write_bytes
@@ -24,6 +27,10 @@ ANCHOR_FILE = "PATCHCORE_ANCHOR_FILE"
 """Environment variable: a file that grows by a line for each anchor, or a folder that gets a file for each."""
 
 _TAG, _NOTE, _SIZE = "patchcore-ledger-", "patchcore.ledger_head", "<size>"
+_SIZES = 2**63  # a database counts no further
+
+Entry = tuple[str, str | None]
+"""Where something stands, and its text; None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +62,9 @@ def anchor(services: Services, *, git: bool = True) -> Anchored:
         Fault: The ledger cannot be written.
     """
     checkpoint = services.ledger.checkpoint()
-    text = anchor_text(checkpoint)
+    text, categories = anchor_text(checkpoint), [bank.category for bank in services.ledger.banks()]
     places, failures = [], []
-    for place in _places(services, git=git):
+    for place in _places(services, categories, git=git and services.params.versioning.commit):
         name = place.name.replace(_SIZE, str(checkpoint.size))
         try:
             _require_agreement(services, place.newest())
@@ -78,85 +85,137 @@ def anchor_and_tell(services: Services, *, git: bool = True) -> dict[str, Any]:
     return {"size": size, "head": head, "places": list(done.places), "failures": list(done.failures)}
 
 
-def anchors(services: Services) -> list[Anchor]:
+@dataclass
+class Found:
+    """What stands outside the ledger where anchors do.
+
+    Attributes:
+        anchors: Those that can be read.
+        notes: What else stands there, in words: it was put there by somebody else, or garbled.
+        problems: Which places did not answer, and why.
+    """
+
+    anchors: list[Anchor] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Read what stands in a place."""
+        for where, text in entries:
+            try:
+                self.anchors.append(_parsed(where, text))
+            except Refused as error:
+                self.notes.append(str(error))
+
+
+def anchors(services: Services, categories: Iterable[str] = ()) -> Found:
     """Return everything that was written down of the ledger, from every place that there is.
 
-    Raises:
-        Refused: One of them is no anchor.
-        Fault: The registry does not answer.
+    Args:
+        services: The opened workspace.
+        categories: Those that the ledger names, besides the workspace's own.
     """
-    return [anchor for place in _places(services, git=True) for anchor in place.read()]
+    found = Found()
+    for place in _places(services, categories):
+        try:
+            found.add(place.read())
+        except (PatchcoreError, OSError) as error:
+            found.problems.append(f"anchors in {place.name} cannot be read: {error}")
+    return found
 
 
-def anchors_in(path: Path) -> list[Anchor]:
+def anchors_in(path: Path) -> Found:
     """Return the anchors in a file or a folder; a line that a crash cut short is passed over.
 
     Raises:
         Refused: There are none, or they cannot be read.
     """
+    found, expected = Found(), "lines of JSON with size, head and root"
     try:
-        found = _read(path)
-    except (OSError, UnicodeDecodeError) as error:
-        expected = "lines of JSON with size, head and root"
+        found.add(_read(path))
+    except OSError as error:
         raise Refused(f"anchors in {path}", got=str(error), expected=expected, remedy="check the path") from error
-    if not found:
-        raise Refused(
-            f"anchors in {path}", got="none", expected="lines of JSON with size, head and root", remedy="check it"
-        )
+    if not found.anchors:
+        got = found.notes[0] if found.notes else "none"
+        raise Refused(f"anchors in {path}", got=got, expected=expected, remedy="check it")
     return found
 
 
-def _read(path: Path) -> list[Anchor]:
+def _read(path: Path) -> Iterator[Entry]:
     if path.is_dir():
-        return [_parsed(str(file), file.read_text("utf-8")) for file in sorted(path.glob("*.json"))]
-    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-    found = []
+        for file in sorted(path.glob("*.json")):
+            yield str(file), file.read_text("utf-8", errors="replace")
+        return
+    lines = path.read_text("utf-8", errors="replace").split("\n") if path.is_file() else []
     for number, line in enumerate(lines, start=1):
-        with suppress(Refused):
-            found.append(_parsed(f"{path}, line {number}", line))
-    return found
+        whole = line.strip()
+        if whole and not (whole.startswith("{") and not whole.endswith("}")):  # else a crash cut it short
+            yield f"{path}, line {number}", whole
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where anchors stand: how they are read, and how one is added."""
+    """Where anchors stand: how what is there is read, and how an anchor is added, or put in the place of the last."""
 
     name: str
-    read: Callable[[], list[Anchor]]
+    read: Callable[[], Iterable[Entry]]
     write: Callable[[int, str], None]
+    replaces: bool = False
 
     def newest(self) -> Anchor | None:
-        return max(self.read(), key=lambda anchor: anchor.size, default=None)
+        """Return the anchor that names the most records.
+
+        Raises:
+            Refused: What an anchor would replace is none: it may be evidence.
+        """
+        if self.replaces:
+            return next((_parsed(where, text) for where, text in self.read()), None)
+        found = Found()
+        found.add(self.read())
+        return max(found.anchors, key=lambda anchor: anchor.size, default=None)
 
 
-def _places(services: Services, *, git: bool) -> Iterator[_Place]:
+def _places(services: Services, categories: Iterable[str], *, git: bool = True) -> Iterator[_Place]:
     """Yield every place of this workspace."""
     registry, versioning = services.registry, services.versioning
-    for category in dict.fromkeys([*services.params.categories, *(bank.category for bank in services.ledger.banks())]):
+    for category in dict.fromkeys([*services.params.categories, *categories]):
         name = f"MLflow, {category}"
-        yield _Place(
-            name,
-            lambda category=category, name=name: _noted(name, registry.note(category, _NOTE)),  # type: ignore[misc]
-            lambda _, text, category=category: registry.set_note(category, _NOTE, text),  # type: ignore[misc]
-        )
-    if git and services.params.versioning.commit:
-        yield _Place(
-            f"git tag {_TAG}{_SIZE}",
-            lambda: [_parsed(f"git tag {name}", text) for name, text in versioning.tags(_TAG).items()],
-            lambda size, text: versioning.tag(f"{_TAG}{size}", text),
-        )
+        yield _Place(name, partial(_noted, registry, category, name), partial(_note, registry, category), replaces=True)
+    if git:
+        yield _Place(f"git tag {_TAG}{_SIZE}", partial(_tagged, versioning), partial(_tag, versioning))
     if file := os.environ.get(ANCHOR_FILE):
         path = Path(file)
         yield _Place(file, partial(_read, path), partial(_write, path))
 
 
-def _noted(where: str, text: str | None) -> list[Anchor]:
-    return [_parsed(where, text)] if text else []
+def _noted(registry: Registry, category: str, name: str) -> Iterator[Entry]:
+    if text := registry.note(category, _NOTE):
+        yield name, text
+
+
+def _note(registry: Registry, category: str, _: int, text: str) -> None:
+    registry.set_note(category, _NOTE, text)
+
+
+def _tagged(versioning: Versioning) -> Iterator[Entry]:
+    for name, text in versioning.tags(_TAG).items():
+        yield f"git tag {name}", text
+
+
+def _tag(versioning: Versioning, size: int, text: str) -> None:
+    """Write a tag; one of its name that somebody else made stays, and is told."""
+    name = f"{_TAG}{size}"
+    versioning.tag(name, text)
+    if _parsed(f"git tag {name}", (present := versioning.tags(name)[name])) != _parsed(f"git tag {name}", text):
+        raise Refused(f"git tag {name}", got=f"{present!r}", expected=text, remedy="run: patchcore audit verify")
 
 
 def _require_agreement(services: Services, newest: Anchor | None) -> None:
     """Refuse to go on over an anchor that the ledger contradicts: what would be written might hide a forgery."""
-    if newest is not None and (present := services.ledger.hash_of(newest.size)) != newest.head:
+    if newest is None:
+        return
+    present = services.ledger.hash_of(newest.size) if newest.size else GENESIS.hex()
+    if present != newest.head:
         raise Refused(
             f"{newest.where} names another ledger",
             got=f"record {newest.size} with the hash {present}",
@@ -171,17 +230,24 @@ def anchor_text(checkpoint: Checkpoint) -> str:
     return json.dumps({name: getattr(checkpoint, name) for name in names}, sort_keys=True)
 
 
-def _parsed(where: str, text: str) -> Anchor:
+def _parsed(where: str, text: str | None) -> Anchor:
     try:
-        values = json.loads(text)
-        return Anchor(where, int(values["size"]), str(values["head"]), str(values["root"]))
-    except (ValueError, KeyError, TypeError) as error:
+        values = json.loads(text or "")
+        size, head, root = values["size"], values["head"], values["root"]
+        if type(size) is not int or not 0 <= size < _SIZES or not (_is_hash(head) and _is_hash(root)):
+            raise ValueError("another size or hash than a ledger has")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Refused(
             f"anchor in {where}",
-            got=f"{text[:80]!r}",
+            got="no text" if text is None else f"{text[:80]!r}",
             expected="JSON with size, head and root",
             remedy="somebody wrote something else there: look at it",
         ) from error
+    return Anchor(where, size, head.lower(), root.lower())
+
+
+def _is_hash(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-fA-F]{64}", value) is not None
 
 
 def _write(path: Path, size: int, text: str) -> None:
@@ -191,7 +257,7 @@ def _write(path: Path, size: int, text: str) -> None:
         if not file.exists():
             write_bytes(file, f"{text}\n".encode())
         return
-    with path.open("a+", encoding="utf-8") as stream:
+    with path.open("a+", encoding="utf-8", errors="replace") as stream:
         stream.seek(0)
         present = stream.read()
         if text in present.splitlines()[-1:]:

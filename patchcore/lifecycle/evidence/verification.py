@@ -22,6 +22,8 @@ from patchcore.merkle import Tree
 from patchcore.progress import progress
 from patchcore.signatures import trusted_keys_from_environment
 
+_NO_ANCHOR = "no anchor was found: nothing outside the ledger shows that its end was not cut off or written anew"
+
 
 def verify(
     services: Services, *, banks: bool = True, known: Sequence[Anchor] = (), without_archives: bool = False
@@ -35,18 +37,23 @@ def verify(
         without_archives: Archives may be missing; else that is a problem.
 
     Raises:
-        Refused: An anchor or a trusted key cannot be read.
+        Refused: A trusted key cannot be read, or PATCHCORE_TRUSTED_KEYS names none.
         Fault: The ledger or the registry does not answer.
     """
-    archived, problems = archives.contents(services)
-    compared, recorded = [*anchors(services), *known], services.ledger.banks() if banks else []
     trusted = trusted_keys_from_environment()
+    archived, problems = archives.contents(services)
+    recorded = services.ledger.banks()
+    outside = anchors(services, [bank.category for bank in recorded])
+    compared = [*outside.anchors, *known]
     found = services.ledger.verify(compared, trusted, archived, without_archives=without_archives)
-    problems += [*_bank_problems(services, recorded), *_export_problems(services)]
+    problems += [*outside.problems, *(_bank_problems(services, recorded) if banks else [])]
+    problems += _export_problems(services)
+    notes = outside.notes if compared else [*outside.notes, _NO_ANCHOR]
     return replace(
         found,
         ok=found.ok and not problems,
         problems=(*found.problems, *problems),
+        notes=(*found.notes, *notes),
         banks=len(recorded) if banks else None,
     )
 
