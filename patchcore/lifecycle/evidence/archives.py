@@ -3,7 +3,8 @@
 Batches, promotions and all else stay in the ledger for good; their images are most of its bytes.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -49,20 +50,30 @@ def archive(services: Services, before: datetime) -> Archive | None:
 
 
 def missing(services: Services) -> list[str]:
-    """Return the names of the archives that are not at hand."""
+    """Return the names of the archives that are not at hand.
+
+    Raises:
+        Refused: The name in the record of one is none that an archive can have.
+    """
     return [entry.name for entry in services.ledger.archives() if not _file(services, entry).is_file()]
 
 
-def contents(services: Services) -> tuple[list[Iterator[tuple[int, bytes]]], list[str]]:
-    """Return sequence and content digest of the images in each archive at hand, and what is wrong with others."""
-    found, problems = [], []
-    for entry in services.ledger.archives():
+def contents(
+    services: Services, entries: Iterable[Archive]
+) -> tuple[list[Iterator[tuple[int, bytes]]], list[tuple[int, str]]]:
+    """Return sequence and content digest of the images in each archive at hand, and what is wrong with archives.
+
+    What is wrong, as sequence of the archive's record and words, is whole once all the contents were read.
+    """
+    found: list[Iterator[tuple[int, bytes]]] = []
+    problems: list[tuple[int, str]] = []
+    for entry in entries:
         try:
             file = _opened(services, entry)
         except Refused as error:
-            problems.append(str(error))
+            problems.append((entry.sequence, str(error)))
         else:
-            found += [_contents(file)] if file else []
+            found += [_contents(file, entry, problems)] if file else []
     return found, problems
 
 
@@ -113,23 +124,42 @@ def _images(services: Services, where: tuple[str, str | int]) -> Iterator[tuple[
         yield row["scored_batch"], image
 
 
-def _contents(file: Path) -> Iterator[tuple[int, bytes]]:
+def _contents(file: Path, entry: Archive, problems: list[tuple[int, str]]) -> Iterator[tuple[int, bytes]]:
+    """Yield what `contents` does of one file, up to where it can no longer be read."""
     columns = columns_of("images")
     names = [name for name in columns if name != "sequence"]
-    for sequence, *values in read_table(file, columns):
-        yield sequence, chain.digest_of_sorted(names, values)
+    try:
+        for sequence, *values in read_table(file, columns):
+            if not isinstance(sequence, int):
+                raise ValueError(f"a record with the sequence {sequence!r}")
+            yield sequence, _digest(names, values)
+    except (Refused, ValueError) as error:
+        problems.append((entry.sequence, f"archive {entry.name} cannot be read: {error}"))
+
+
+def _digest(names: Sequence[str], values: Sequence[object]) -> bytes:
+    try:
+        return chain.digest_of_sorted(names, values)
+    except (ValueError, TypeError):  # no number, or what is no text: nothing that was ever written
+        return b""
 
 
 def _opened(services: Services, entry: Archive) -> Path | None:
     """Return the file of an archive, None where it is not at hand.
 
     Raises:
-        Refused: It is not the one that was written.
+        Refused: It is not the one that was written, or it cannot be read.
     """
-    file = _file(services, entry)
-    if not file.is_file():
-        return None
-    if (found := sha256_of(file)) != entry.sha256:
+    try:
+        file = _file(services, entry)
+        if not file.is_file():
+            return None
+        found = sha256_of(file)
+    except OSError as error:
+        raise Refused(
+            f"archive {entry.name}", got=str(error), expected="a file that can be read", remedy="check its rights"
+        ) from error
+    if found != entry.sha256:
         raise Refused(
             f"archive {entry.name} is not the file that was written: {file}",
             got=f"sha256 {found}",
@@ -140,4 +170,16 @@ def _opened(services: Services, entry: Archive) -> Path | None:
 
 
 def _file(services: Services, entry: Archive) -> Path:
+    """Return where the file of an archive lies.
+
+    Raises:
+        Refused: The name in its record leads elsewhere, or is none that a file can have.
+    """
+    if not re.fullmatch(r"\w[\w.-]{0,199}", entry.name, re.ASCII):
+        raise Refused(
+            f"the name of the archive in record {entry.sequence}",
+            got=f"{entry.name[:80]!r}",
+            expected="the plain name of a folder, such as images-000000000001-000000000009",
+            remedy="the record was altered: patchcore audit verify says more",
+        )
     return services.workspace.archives / entry.name / _FILE

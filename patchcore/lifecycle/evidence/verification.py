@@ -2,10 +2,10 @@
 
 import heapq
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from patchcore.adapters.ledger.records import BankRecord, Checkpoint, Verification
 from patchcore.adapters.registry import damage
@@ -22,7 +22,10 @@ from patchcore.merkle import Tree
 from patchcore.progress import progress
 from patchcore.signatures import trusted_keys_from_environment
 
+_ATTEMPTS = 5  # to look at the ledger while nobody archives
+_ARCHIVES = "the archives in the ledger"
 _NO_ANCHOR = "no anchor was found: nothing outside the ledger shows that its end was not cut off or written anew"
+_Record = TypeVar("_Record")
 
 
 def verify(
@@ -38,16 +41,16 @@ def verify(
 
     Raises:
         Refused: A trusted key cannot be read, or PATCHCORE_TRUSTED_KEYS names none.
-        Fault: The ledger or the registry does not answer.
+        Fault: The ledger does not answer.
     """
     trusted = trusted_keys_from_environment()
-    archived, problems = archives.contents(services)
-    recorded = services.ledger.banks()
+    recorded, problems = _answer("the banks in the ledger", services.ledger.banks)
     outside = anchors(services, [bank.category for bank in recorded])
     compared = [*outside.anchors, *known]
-    found = services.ledger.verify(compared, trusted, archived, without_archives=without_archives)
+    found = _walked(services, compared, trusted, without_archives=without_archives)
     problems += [*outside.problems, *(_bank_problems(services, recorded) if banks else [])]
-    problems += _export_problems(services)
+    exported, unanswered = _answer("the exports in the ledger", lambda: list(_export_problems(services, recorded)))
+    problems += [*exported, *unanswered]
     notes = outside.notes if compared else [*outside.notes, _NO_ANCHOR]
     return replace(
         found,
@@ -56,6 +59,30 @@ def verify(
         notes=(*found.notes, *notes),
         banks=len(recorded) if banks else None,
     )
+
+
+def _walked(
+    services: Services, known: Sequence[Anchor], trusted: Collection[str], *, without_archives: bool
+) -> Verification:
+    """Verify the ledger and its archives; again, where images moved to one between the two looks at them."""
+    for _ in range(_ATTEMPTS):
+        listed, problems = _answer(_ARCHIVES, services.ledger.archives)
+        opened, wrong = archives.contents(services, listed)
+        found = services.ledger.verify(known, trusted, opened, without_archives=without_archives)
+        if found.ok or _answer(_ARCHIVES, services.ledger.archives)[0] == listed:
+            break
+    problems += [f"record {sequence}: {words}" for sequence, words in wrong]
+    bad = [sequence for sequence in (found.first_bad, *(sequence for sequence, _ in wrong)) if sequence is not None]
+    first = min(bad, default=None)
+    return replace(found, ok=found.ok and not problems, first_bad=first, problems=(*found.problems, *problems))
+
+
+def _answer(what: str, question: Callable[[], list[_Record]]) -> tuple[list[_Record], list[str]]:
+    """Return what the ledger answers, or why it cannot: what somebody wrote there shall not keep us from the rest."""
+    try:
+        return question(), []
+    except (Fault, ValueError, TypeError, OverflowError, RecursionError) as error:  # no JSON where JSON belongs
+        return [], [f"{what} cannot be read: {error}"]
 
 
 def export(services: Services, folder: Path, *, batch: str | None, file_format: FileFormat) -> dict[str, Any]:
@@ -154,9 +181,9 @@ def _checkpoint(services: Services) -> Checkpoint:
         return made[-1]
 
 
-def _export_problems(services: Services) -> Iterator[str]:
+def _export_problems(services: Services, recorded: Sequence[BankRecord]) -> Iterator[str]:
     """Tell which records of an export of a batch say something else than what belonged to it."""
-    for category in dict.fromkeys(bank.category for bank in services.ledger.banks()):
+    for category in dict.fromkeys(bank.category for bank in recorded):
         for event in services.ledger.events(category, EXPORT):
             stated = dict(event.summary)
             try:
@@ -175,7 +202,11 @@ def _bank_problems(services: Services, recorded: Sequence[BankRecord]) -> list[s
         return problems
     with progress("verify: banks", len(recorded)) as advance:
         for done, bank in enumerate(recorded, start=1):
-            if wrong := _what_is_wrong(services, bank):
+            try:
+                wrong = _what_is_wrong(services, bank)
+            except Fault as error:  # it will not answer for the others either; what the walk found is told all the same
+                return [*problems, f"the banks from {bank.category} {bank.version} on were not compared: {error}"]
+            if wrong:
                 problems.append(f"bank {bank.category} {bank.version} is not the one that was recorded: {wrong}")
             advance(done)
     return problems
@@ -195,5 +226,7 @@ def _other_metrics(services: Services, bank: BankRecord) -> str | None:
     shown = services.registry.version(bank.category, bank.version).metrics
     if bank.metrics is None or shown == bank.metrics:
         return None
+    if not isinstance(bank.metrics, dict):
+        return "its record holds no metrics"
     names = sorted(name for name in {*shown, *bank.metrics} if shown.get(name) != bank.metrics.get(name))
     return "; ".join(f"MLflow says {name} {shown.get(name)}, measured was {bank.metrics.get(name)}" for name in names)
