@@ -148,7 +148,7 @@ class _Bodies:
     def check(self, found: Walk, sequence: int, kind: str, content: bytes) -> None:
         """Compare the content that a link names with the one that is there."""
         if kind not in self._streams:
-            found.note(sequence, f"is of a kind that nobody knows: {kind}")
+            found.note(sequence, f"is of a kind that nobody knows: {kind!r}")
             return
         body = self._next[kind]
         while body is not None and body[0] < sequence:
@@ -179,10 +179,12 @@ class _Bodies:
         """Tell of contents after the last link, and of archives."""
         for archived, (links, missing, first) in self._archived.items():
             if links != archived.count:
-                words = f"archive {archived.name} is said to hold {archived.count} records, the chain has {links} there"
+                words = (
+                    f"archive {archived.name!r} is said to hold {archived.count} records, the chain has {links} there"
+                )
                 found.note(archived.sequence, words)
             if missing:
-                words = f"{missing} records lie in archive {archived.name}, which is not here: they were not checked"
+                words = f"{missing} records lie in archive {archived.name!r}, which is not here: they were not checked"
                 found.notes.append(words) if without_archives else found.note(first, words)
         for kind, stream in self._streams.items():
             body = self._next[kind]
@@ -221,7 +223,7 @@ class _Checkpoints:
         if not is_signed(text, *signed):
             yield "the signature of the checkpoint is not that of its key"
         elif self._trusted and signed[0] not in self._trusted:
-            yield f"the checkpoint is signed by a key that is not trusted: {signed[0]}"
+            yield f"the checkpoint is signed by a key that is not trusted: {signed[0]!r}"
 
     def finish(self, found: Walk, size: int) -> None:
         """Tell of the records that no trusted key vouches for."""

@@ -133,6 +133,7 @@ def test_a_name_that_no_archive_has_is_a_problem_and_leads_nowhere(
     words = f"record {moved.sequence}: the name of the archive in record {moved.sequence}: got {name[:80]!r}"
     assert any(problem.startswith(words) for problem in found.problems)
     assert f"record {moved.sequence}: its content in archives was altered" in found.problems
+    assert all(problem.isprintable() for problem in found.problems)
     with pytest.raises(Refused, match="the plain name of a folder"):
         archives.scorings_of(services, "0" * 64)
 
@@ -174,6 +175,20 @@ def test_a_table_that_was_dropped_is_a_problem(services: Services) -> None:
     found = _verify(services)
     assert not found.ok
     assert any("no such table: banks" in problem for problem in found.problems)
+
+
+def test_a_kind_that_would_write_over_the_terminal_is_shown_as_it_is(services: Services, owner: Owner) -> None:
+    with owner.at_work() as connection:
+        kind = "x\x1b[2K\r\x1b[32mthe ledger is sound"
+        connection.exec_driver_sql("UPDATE chain SET kind = ? WHERE sequence = 3", (kind,))
+    (problem,) = (each for each in services.ledger.verify().problems if "nobody knows" in each)
+    assert problem == f"record 3: is of a kind that nobody knows: {kind!r}"
+
+
+def test_the_name_of_a_trigger_does_nothing_to_a_terminal(services: Services, owner: Owner) -> None:
+    owner.alter('CREATE TRIGGER "\x1b[2K" AFTER INSERT ON banks BEGIN SELECT 1; END')
+    (problem,) = _verify(services).problems
+    assert problem.startswith("trigger \\x1b[2K is none of ours")
 
 
 def test_a_registry_that_does_not_answer_about_banks_hides_nothing(

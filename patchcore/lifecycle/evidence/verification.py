@@ -55,8 +55,8 @@ def verify(
     return replace(
         found,
         ok=found.ok and not problems,
-        problems=(*found.problems, *problems),
-        notes=(*found.notes, *notes),
+        problems=tuple(map(_plain, (*found.problems, *problems))),
+        notes=tuple(map(_plain, (*found.notes, *notes))),
         banks=len(recorded) if banks else None,
     )
 
@@ -83,6 +83,11 @@ def _answer(what: str, question: Callable[[], list[_Record]]) -> tuple[list[_Rec
         return question(), []
     except (Fault, ValueError, TypeError, OverflowError, RecursionError) as error:  # no JSON where JSON belongs
         return [], [f"{what} cannot be read: {error}"]
+
+
+def _plain(text: str) -> str:
+    """Return a text with no character in it that would do something to a terminal."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def export(services: Services, folder: Path, *, batch: str | None, file_format: FileFormat) -> dict[str, Any]:
