@@ -129,7 +129,7 @@ def test_image_says_why_it_could_not_be_scored_and_why_its_batch_was_scored_agai
 def test_normal_leads_from_an_image_to_its_banks_and_their_batches(ask_filled: Ask) -> None:
     value = ask_filled("normal", digest("three.png"))
     place = {"category": "bottle", "path": "data/bottle/train/good/three.png", "part": "train"}
-    assert value["memberships"] == [{**place, "first": 2, "last": 2, "normal": True}]
+    assert value["memberships"] == [{**place, "first": 2, "last": 2, "present": False, "normal": True}]
     (bank,) = value["banks"]
     assert (bank["bank_version"], bank["bank_sha256"], bank["dataset_version"]) == (2, bank_digest("bottle", 2), 2)
     assert (bank["role"], bank["rows"]) == (None, None)  # the bank is not on this machine

@@ -302,6 +302,38 @@ def test_a_data_set_version_has_the_images_that_came_less_those_that_went(known:
     assert known.memberships("9" * 64) == []
 
 
+def test_a_data_set_version_that_came_back_is_the_present_one_since_the_record_that_says_so(known: Ledger) -> None:
+    one, two = (Member(f"train/{name}.png", name * 64, "train") for name in "12")
+    kept = {"normals": 2, "evaluation_images": 0, "pointers": {}, "git_commit": None, "who": "ann"}
+    assert known.present_dataset("cable") is None
+
+    def present() -> tuple[int, int]:
+        found = known.present_dataset("cable")
+        assert found is not None
+        return found.version.number, found.since
+
+    def memberships(member: Member) -> list[tuple[int, int | None, bool]]:
+        return [(each.first, each.last, each.present) for each in known.memberships(member.sha256)]
+
+    for sha256, images in (("m1", [one]), ("m2", [one, two]), ("m3", [one])):
+        known.record_dataset("cable", sha256, images=images, **kept)  # type: ignore[arg-type]
+    number, since = present()
+    assert number == 3
+    assert memberships(two) == [(2, 2, False)]
+    back = known.record_event("cable", "ingest", {"dataset_version": 2}, who="ann")
+    assert present() == (2, back.sequence)
+    known.record_event("cable", "retrain", {"dataset_version": 3}, who="ann")  # says nothing of what is held now
+    known.record_event("cable", "ingest", {"dataset_version": 2, "quarantined": []}, who="ann")
+    assert present() == (2, back.sequence)
+    assert memberships(two) == [(2, 2, True)]  # not None: version 3 has it not
+    assert memberships(one) == [(1, None, True)]
+    gone = known.record_event("cable", "withdraw", {"dataset_version": 1}, who="ann")
+    assert present() == (1, gone.sequence)
+    assert gone.sequence > back.sequence > since
+    assert memberships(two) == [(2, 2, False)]
+    assert memberships(one) == [(1, None, True)]
+
+
 def test_the_database_itself_checks_that_received_is_scored_and_failed(known: Ledger, ledger_url: str) -> None:
     known.record_batch(_batch(), IMAGES)
     owner = Owner(ledger_url)

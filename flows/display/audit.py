@@ -101,10 +101,7 @@ def bank(value: Value) -> None:
 
 def normal(value: Value) -> None:
     """Show where a normal image is, which banks have it, and what these scored."""
-    rows = [
-        (entry["category"], f"{entry['first']} to {entry['last'] or 'now'}", _part(entry), entry["path"])
-        for entry in value["memberships"]
-    ]
+    rows = [(entry["category"], _versions(entry), _part(entry), entry["path"]) for entry in value["memberships"]]
     title = f"image {_short(value['sha256'])}: {'in these data-set versions' if rows else 'in no data-set version'}"
     _show_some(title, ("category", "versions", "part", "path"), rows)
     banks = [
@@ -270,6 +267,12 @@ def _said(record: Value) -> str:
         return "failed"
     changed = f", then {_decision(record['overrides'][-1]['new'])}" if record["overrides"] else ""
     return f"{_decision(record['anomalous'])}{changed}"
+
+
+def _versions(membership: Value) -> str:
+    if membership["last"] is None:
+        return f"{membership['first']} to now"
+    return f"{membership['first']} to {membership['last']}{', and now again' if membership['present'] else ''}"
 
 
 def _part(entry: Value) -> str:

@@ -21,7 +21,7 @@ _OUTCOMES = {"promote": "promoted", "rollback": "promoted", "propose": "proposed
 
 
 def record_ingest(services: Services, category: str, dataset: DatasetVersion, waiting: int) -> Event | None:
-    """Record what came since the last such record; return None where nothing did.
+    """Record what came since the last such record, or that an earlier content is back; return None if neither is so.
 
     Args:
         services: the opened workspace.
@@ -32,10 +32,11 @@ def record_ingest(services: Services, category: str, dataset: DatasetVersion, wa
     Raises:
         Fault: the ledger cannot be written.
     """
-    earlier = _changes(services, category)
-    before = max((int(event.summary.get("dataset_version", 1)) for event in earlier), default=1)
+    before = _recorded_last(services, category)
+    present = services.ledger.present_dataset(category)
+    same = dataset.number == before and (present is None or present.version.number == before)
     quarantined = unrecorded(services, category)
-    if dataset.number <= before and not quarantined:
+    if same and not quarantined:
         return None
     summary = {
         "dataset_version": dataset.number,
@@ -127,6 +128,12 @@ def details(event: Event) -> list[str]:
     return [*event.summary.get("reasons", ()), *quarantined]
 
 
+def _recorded_last(services: Services, category: str) -> int:
+    """Return the number of the data-set version that the last ingest or withdrawal left behind."""
+    numbers = [event.summary.get("dataset_version") for event in _changes(services, category)]
+    return next((int(number) for number in reversed(numbers) if number is not None), 1)
+
+
 def _changes(services: Services, category: str) -> list[Event]:
     """Return the records of everything that changed the normal images or the quarantine."""
     return [event for event in services.ledger.events(category) if event.action in {INGEST, WITHDRAW}]
@@ -142,8 +149,6 @@ def _note(path: Path) -> dict[str, str]:
 
 
 def _new_normals(services: Services, category: str, before: int, after: int) -> int:
-    """Return how many normal images a data-set version has that an earlier one had not, by their content."""
-    if after <= before:
-        return 0
+    """Return how many normal images a data-set version has that the one before it had not, by their content."""
     then, since = services.ledger.members(category, before), services.ledger.members(category, after)
     return len({each.sha256 for each in since if each.part == "train"} - {each.sha256 for each in then})

@@ -1,10 +1,11 @@
 """Data-set versions and banks in the ledger: what there was, which images were in it, and what was built from it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, func, select
 
 from patchcore.adapters.ledger.database import Book, add_record, all_records, first_record
 from patchcore.adapters.ledger.links import append
@@ -14,6 +15,14 @@ from patchcore.errors import Refused
 
 _CHANGES = ("ingest", "withdraw")
 """The actions of events that name the data-set version that they left behind."""
+
+
+@dataclass(frozen=True)
+class PresentDataset:
+    """The data-set version that a category holds, and the sequence of the record since which it does."""
+
+    version: DatasetVersion
+    since: int
 
 
 class Datasets(Book):
@@ -69,6 +78,21 @@ class Datasets(Book):
         found = self.datasets(category)
         return found[-1] if found else None
 
+    def present_dataset(self, category: str) -> PresentDataset | None:
+        """Return the data-set version that the category was last recorded to hold; None before the first one.
+
+        It is not always the one with the highest number: a withdrawal, or files that somebody restored, can bring an
+        earlier content back, which keeps its number.
+        """
+        with self._database.reading() as connection:
+            held = _held(connection, category)
+            if not held:
+                return None
+            number = held[-1][1]
+            run = list(takewhile(lambda change: change[1] == number, reversed(held)))
+            version = first_record(connection, DatasetVersion, datasets, category=category, number=number)
+        return PresentDataset(version, since=run[-1][0]) if version else None
+
     def number_for(self, category: str, sha256: str) -> int:
         """Return the number that a content has or, if nobody else comes first, would be given."""
         found = self.datasets(category)
@@ -88,8 +112,8 @@ class Datasets(Book):
     def memberships(self, sha256: str) -> list[Membership]:
         """Return the data-set versions that an image is or was in, by its content.
 
-        A withdrawal can bring an earlier version back, which writes down no difference: the image that is not in it
-        was in all versions up to the latest.
+        An earlier version can come back, which writes down no difference: an image that the present one has not was in
+        all versions up to the latest.
         """
         query = (
             select(datasets.c.category, datasets.c.number, members.c.path, members.c.part, members.c.added)
@@ -99,17 +123,21 @@ class Datasets(Book):
         )
         with self._database.reading() as connection:
             rows = connection.execute(query).all()
-            versions = {category: _latest_and_present(connection, category) for category in {row[0] for row in rows}}
+            held = {
+                category: [number for _, number in _held(connection, category)] for category in {r[0] for r in rows}
+            }
         found: list[Membership] = []
-        present: dict[tuple[str, str, str], int] = {}
+        open_since: dict[tuple[str, str, str], int] = {}
         for category, number, path, part, added in rows:
             if added:
-                present[category, path, part] = number
+                open_since[category, path, part] = number
             else:
-                found.append(Membership(category, path, part, present.pop((category, path, part)), number - 1))
-        for place, first in present.items():
-            latest, now_present = versions[place[0]]
-            found.append(Membership(*place, first, None if first <= now_present else latest))
+                first = open_since.pop((category, path, part))
+                present = first <= held[category][-1] < number
+                found.append(Membership(category, path, part, first, number - 1, present))
+        for place, first in open_since.items():
+            present = first <= held[place[0]][-1]
+            found.append(Membership(*place, first, None if present else max(held[place[0]]), present))
         return found
 
     def unlisted_datasets(self) -> list[DatasetVersion]:
@@ -205,16 +233,20 @@ def _members(connection: Connection, category: str, number: int) -> set[Member]:
     return present
 
 
-def _latest_and_present(connection: Connection, category: str) -> tuple[int, int]:
-    """Return the highest number of a category's data-set versions, and the one that its content has.
+def _held(connection: Connection, category: str) -> list[tuple[int, int]]:
+    """Return which data-set versions a category held, one after the other: sequence of a record that says so, number.
 
-    They differ where what was recorded last is that an earlier content came back.
+    A version is held when it gets its number, and again when an ingest or a withdrawal left it behind.
     """
-    newest = select(datasets.c.number, datasets.c.sequence).where(datasets.c.category == category)
-    latest, sequence = connection.execute(newest.order_by(datasets.c.number.desc()).limit(1)).one()
-    changes = and_(events.c.category == category, events.c.action.in_(_CHANGES), events.c.sequence > sequence)
-    summary = connection.scalar(select(events.c.summary).where(changes).order_by(events.c.sequence.desc()).limit(1))
-    return latest, (summary or {}).get("dataset_version", latest)
+    new = select(datasets.c.sequence, datasets.c.number).where(datasets.c.category == category)
+    told = select(events.c.sequence, events.c.summary).where(
+        events.c.category == category, events.c.action.in_(_CHANGES)
+    )
+    held = [(sequence, number) for sequence, number in connection.execute(new)]
+    for sequence, summary in connection.execute(told):
+        if isinstance(number := summary.get("dataset_version"), int):
+            held.append((sequence, number))
+    return sorted(held)
 
 
 def _changes(dataset: int, before: set[Member], images: Sequence[Member]) -> list[dict[str, Any]]:

@@ -43,13 +43,17 @@ class Member:
 
 @dataclass(frozen=True)
 class Membership:
-    """The data-set versions that an image is in: ``first`` to ``last``, which is None while it still is."""
+    """The data-set versions that an image is in: ``first`` to ``last``, which is None while it still is.
+
+    ``present`` says whether one of them is what the category holds now: an earlier version may have come back.
+    """
 
     category: str
     path: str
     part: str
     first: int
     last: int | None
+    present: bool
 
 
 @dataclass(frozen=True)
