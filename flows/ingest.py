@@ -46,7 +46,10 @@ def ingest(workspace: str, category: str, folder: str | None = None, settle: flo
 def take(workspace: str, category: str, folder: str, settle: float | None = None) -> dict[str, Any]:
     """Take the good images and quarantine the others."""
     services = open_services(workspace)
-    result = intake.ingest(services.workspace, category, Path(folder), services.params, settle=settle)
+    withdrawn = happenings.withdrawn(services, category)
+    result = intake.ingest(
+        services.workspace, category, Path(folder), services.params, settle=settle, withdrawn=withdrawn
+    )
     rows = [{"file": entry.source, "outcome": f"taken as {entry.path}"} for entry in result.taken]
     rows += [{"file": entry.source, "outcome": f"quarantined: {entry.reason}"} for entry in result.rejected]
     rows += [{"file": entry.source, "outcome": f"known as {entry.path}"} for entry in result.known]

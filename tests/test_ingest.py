@@ -447,6 +447,21 @@ def test_a_link_in_the_drop_folder_is_followed_into_quarantine(workspace: Worksp
 
 
 @pytest.mark.parametrize("moves", [True, False])
+def test_an_image_that_was_withdrawn_is_not_taken_again_under_any_name(
+    workspace: Workspace, tmp_path: Path, params: Params, moves: bool
+) -> None:
+    folder = workspace.drop("part") if moves else tmp_path / "foreign"
+    digest = sha256_of(draw(folder / "again.png", 700))
+    draw(folder / "new.png", 701)
+    leave_alone(folder)
+    result = ingest(workspace, "part", folder, params, withdrawn={digest: "withdrawn by eva: a crack"})
+    assert [Path(each.source).name for each in result.taken] == ["new.png"]
+    (rejected,) = result.rejected
+    assert rejected.reason == "withdrawn by eva: a crack"
+    assert files.read_json(workspace.root / f"{rejected.path}.reason.json")["reason"] == rejected.reason
+
+
+@pytest.mark.parametrize("moves", [True, False])
 def test_a_name_that_cannot_be_kept_is_rejected_and_the_rest_goes_through(
     workspace: Workspace, tmp_path: Path, params: Params, moves: bool
 ) -> None:

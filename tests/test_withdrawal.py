@@ -68,6 +68,27 @@ def test_a_withdrawal_that_brings_an_earlier_content_back_ends_the_membership(
     assert [(place.first, place.last) for place in services.ledger.memberships(stayed)] == [(1, None)]
 
 
+def test_an_image_that_was_withdrawn_goes_to_quarantine_when_it_comes_again(
+    category: Workspace, cells: DemoImages, run: Run, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    image = Path(shutil.copy(cells.new[0], photos / "bad.png"))
+    sha256, services = sha256_of(image), open_services(category.root)
+    assert run("ingest", "cell", photos, "-w", category.root).returncode == 0
+    assert run("withdraw", "cell", "bad.png", "--reason", "a crack", "-w", category.root).returncode == 0
+    image.rename(photos / "another_name.png")
+    value = json.loads(run("ingest", "cell", photos, "--json", "-w", category.root).stdout)
+    assert (value["taken"], value["dataset_version"], value["normals"]) == ([], 1, 24)
+    (withdrawn,) = services.ledger.events("cell", "withdraw")
+    (rejected,) = value["quarantined"]
+    assert rejected["reason"] == (
+        f"withdrawn {withdrawn.at} by tester: a crack; such a file is not taken again, take another picture of the part"
+    )
+    assert [(place.first, place.last) for place in services.ledger.memberships(sha256)] == [(2, 2)]
+    assert [each["path"] for each in services.ledger.events("cell")[-1].summary["quarantined"]] == [rejected["path"]]
+
+
 def test_a_withdrawal_that_was_killed_after_the_move_is_completed(
     category: Workspace, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

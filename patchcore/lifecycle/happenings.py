@@ -63,6 +63,15 @@ def unrecorded(services: Services, category: str) -> list[dict[str, str]]:
     return found
 
 
+def withdrawn(services: Services, category: str) -> dict[str, str]:
+    """Return why images were withdrawn from a category, by their sha256: what ingest says when one comes again."""
+    return {
+        str(event.summary["sha256"]): f"withdrawn {event.at} by {event.who}: {event.summary['reason']}; "
+        "such a file is not taken again, take another picture of the part"
+        for event in services.ledger.events(category, WITHDRAW)
+    }
+
+
 def record_retrain(services: Services, category: str, result: Mapping[str, Any], *, rebuilt: bool) -> Event | None:
     """Record what became of a retrain; return None where its bank was recorded before.
 

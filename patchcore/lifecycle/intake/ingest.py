@@ -9,7 +9,7 @@ to quarantine is renamed, not copied: a writer who goes on after all goes on the
 import errno
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,7 +66,13 @@ class IngestResult:
 
 
 def ingest(
-    workspace: Workspace, category: str, folder: Path, params: Params, *, settle: float | None = None
+    workspace: Workspace,
+    category: str,
+    folder: Path,
+    params: Params,
+    *,
+    settle: float | None = None,
+    withdrawn: Mapping[str, str] | None = None,
 ) -> IngestResult:
     """Take the good images of a folder into a category's normals, and quarantine the others.
 
@@ -87,6 +93,7 @@ def ingest(
         Refused: the category is unknown or incomplete; the folder does not exist or is empty, unless it is the drop
             folder; a file cannot be read.
         Fault: Great Expectations fails, or a file can't be written or removed.
+        withdrawn: why the content of that sha256 is not taken again.
     """
     params.require(category)
     intake = _Intake(workspace, category, folder.resolve())
@@ -96,7 +103,7 @@ def ingest(
         if not found and not intake.moves:
             raise _nothing_in(folder)
         if candidates := intake.news(intake.settled(found, settle)):
-            reasons = reasons_against(intake.present(), candidates, params.validate_)
+            reasons = reasons_against(intake.present(), candidates, params.validate_, withdrawn or {})
             for candidate in candidates:
                 reason = reasons.get(candidate.source)
                 intake.reject(candidate, reason) if reason else intake.take(candidate)

@@ -1,7 +1,7 @@
 """Which of the images that came in are not taken, and why: the rules of validation, and of names."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,23 +26,34 @@ class Candidate:
 
 
 def reasons_against(
-    present: Sequence[Subject], candidates: Sequence[Candidate], params: ValidateParams
+    present: Sequence[Subject],
+    candidates: Sequence[Candidate],
+    params: ValidateParams,
+    withdrawn: Mapping[str, str],
 ) -> dict[str, str]:
     """Return why candidates are rejected, by their source.
 
-    First come names and the checks of an image alone: a bad image must not be the twin that costs a good one.
+    First come names, what was withdrawn, and the checks of an image alone: a bad image must not be the twin that costs
+    a good one.
+
+    Args:
+        present: the images that the category has.
+        candidates: those that came.
+        params: the block `validate` of params.yaml.
+        withdrawn: why a content was withdrawn from the category, by its sha256.
     """
-    reasons = {each.source: why for each in candidates if (why := _why_not_named(each.file.name))}
-    named = [each for each in candidates if each.source not in reasons]
-    subjects = [Subject(each.source, "candidate", GOOD, each.facts) for each in named]
+    alone = {each.source: withdrawn.get(each.facts.sha256) or _why_not_named(each.file.name) for each in candidates}
+    reasons = {source: why for source, why in alone.items() if why}
+    left = [each for each in candidates if each.source not in reasons]
+    subjects = [Subject(each.source, "candidate", GOOD, each.facts) for each in left]
     while subjects:
         failures = _first_failures([*present, *subjects], params)
         bad = [subject.path for subject in subjects if subject.path in failures]
-        alone = [path for path in bad if failures[path][0] not in _BETWEEN_IMAGES]
-        reasons |= {path: failures[path][1] for path in alone or bad}
-        if not alone:
+        worst = [path for path in bad if failures[path][0] not in _BETWEEN_IMAGES]
+        reasons |= {path: failures[path][1] for path in worst or bad}
+        if not worst:
             break
-        subjects = [subject for subject in subjects if subject.path not in alone]
+        subjects = [subject for subject in subjects if subject.path not in worst]
     return reasons
 
 
