@@ -89,6 +89,63 @@ def test_an_image_that_was_withdrawn_goes_to_quarantine_when_it_comes_again(
     assert [each["path"] for each in services.ledger.events("cell")[-1].summary["quarantined"]] == [rejected["path"]]
 
 
+def test_an_image_that_a_person_puts_back_is_recorded_as_back_and_withdrawn_again(
+    category: Workspace, cells: DemoImages, run: Run
+) -> None:
+    services, image = open_services(category.root), category.good_normals("cell") / "bad.png"
+    for number in range(2):
+        shutil.copy(cells.new[0], image)
+        if number:  # in a way that nobody records, such as git and DVC
+            value = json.loads(run("ingest", "cell", "--json", "-w", category.root).stdout)
+            event = services.ledger.events("cell", "ingest")[-1]
+            assert (value["dataset_version"], event.summary["dataset_version"], event.summary["new_normals"]) == (
+                2,
+                2,
+                1,
+            )
+            (place,) = services.ledger.memberships(sha256_of(image))
+            assert (place.first, place.last, place.present) == (2, None, True)
+        else:
+            record_dataset(services, "cell")
+        done = run("withdraw", "cell", "bad.png", "--reason", "a crack", "--json", "-w", category.root)
+        assert json.loads(done.stdout)["dataset_version"] == 1
+        assert len(services.ledger.events("cell", "withdraw")) == number + 1
+        assert not image.exists()
+
+
+def test_what_ingest_rejected_never_was_a_normal_image_and_is_not_withdrawn(category: Workspace, run: Run) -> None:
+    category.drop("cell").mkdir(parents=True)
+    (category.drop("cell") / "text.png").write_text("no image")
+    assert run("ingest", "cell", "-w", category.root).returncode == 0
+    (note,) = category.quarantine("cell").glob("*.reason.json")
+    digest = read_json(note)["sha256"]
+    for name in ("text.png", "drop/cell/text.png", digest):
+        done = run("withdraw", "cell", name, "--reason", "a crack", "-w", category.root)
+        assert (done.returncode, "0 of 24 normal images" in done.stderr) == (3, True)
+    assert open_services(category.root).ledger.events("cell", "withdraw") == []
+
+
+def test_the_note_of_a_withdrawal_replaces_that_of_a_rejected_copy_and_keeps_its_reason(
+    category: Workspace, run: Run
+) -> None:
+    image = sorted(category.good_normals("cell").iterdir())[3]
+    category.drop("cell").mkdir(parents=True)
+    shutil.copy(image, category.drop("cell"))
+    assert run("ingest", "cell", "-w", category.root).returncode == 0
+    (note,) = category.quarantine("cell").glob("*.reason.json")
+    rejected = read_json(note)["reason"]
+    assert rejected.startswith("exact duplicates")
+    for _ in range(2):  # the same command again changes nothing
+        done = run("withdraw", "cell", image.name, "--reason", "a crack", "-w", category.root)
+        assert done.returncode == 0, done.stderr
+        assert read_json(note) == {
+            "reason": "withdrawn: a crack",
+            "earlier_reason": rejected,
+            "sha256": sha256_of(note.with_name(note.name.removesuffix(".reason.json"))),
+            "source": category.relative(image),
+        }
+
+
 def test_a_withdrawal_that_was_killed_after_the_move_is_completed(
     category: Workspace, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
