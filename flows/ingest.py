@@ -1,5 +1,6 @@
 """New normal images in: the good ones become a new data-set version, the others go to quarantine with the reason."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,13 @@ def take(workspace: str, category: str, folder: str, settle: float | None = None
     }
 
 
+    for each in result.skipped:
+        sys.stderr.write(f"warning: {each.source} is not taken: {each.reason}\n")
 @task(task_run_name="track {category} in DVC and git", cache_policy=NO_CACHE)
 def track(workspace: str, category: str) -> None:
     """Let DVC keep the category's images, and git their pointers: those that the data-set version is recorded with."""
     services = open_services(workspace)
+    rows += [{"file": each.source, "outcome": f"skipped: {each.reason}"} for each in result.skipped]
     place = services.workspace
     folders = (place.normals(category), place.evaluation(category), place.ground_truth(category))
     services.versioning.track([folder for folder in folders if folder.is_dir()])
@@ -77,6 +81,7 @@ def track(workspace: str, category: str) -> None:
 
 
 @task(
+        "skipped": [{"source": each.source, "reason": each.reason} for each in result.skipped],
     task_run_name="push to the DVC remote",
     retries=3,
     retry_delay_seconds=5,

@@ -447,6 +447,32 @@ def test_a_link_in_the_drop_folder_is_followed_into_quarantine(workspace: Worksp
 
 
 @pytest.mark.parametrize("moves", [True, False])
+def test_what_is_no_file_is_skipped_with_the_reason_and_keeps_out_nothing_else(
+    workspace: Workspace, tmp_path: Path, params: Params, moves: bool
+) -> None:
+    folder = workspace.drop("part") if moves else tmp_path / "foreign"
+    draw(folder / "deeper/good.png", 700)
+    (folder / "link").symlink_to(workspace.evaluation("part"))
+    os.mkfifo(folder / "deeper/pipe")
+    leave_alone(folder / "deeper")
+    result = ingest(workspace, "part", folder, params)
+    assert [Path(each.source).name for each in result.taken] == ["good.png"]
+    assert [(Path(each.source).name, each.reason.partition(":")[0]) for each in result.skipped] == [
+        ("link", "a link to a folder"),
+        ("pipe", "a pipe, a socket or a device"),
+    ]
+    assert (folder / "link").is_symlink()
+    assert (result.rejected, result.waiting) == ([], [])
+
+
+def test_a_folder_of_links_is_refused_with_the_reason(workspace: Workspace, tmp_path: Path, params: Params) -> None:
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign/link").symlink_to(workspace.evaluation("part"))
+    with pytest.raises(Refused, match="holds no images: got a link to a folder"):
+        ingest(workspace, "part", tmp_path / "foreign", params)
+
+
+@pytest.mark.parametrize("moves", [True, False])
 def test_an_image_that_was_withdrawn_is_not_taken_again_under_any_name(
     workspace: Workspace, tmp_path: Path, params: Params, moves: bool
 ) -> None:

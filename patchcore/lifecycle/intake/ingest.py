@@ -15,8 +15,9 @@ from pathlib import Path
 
 from patchcore import files
 from patchcore.errors import Fault, Refused
-from patchcore.images import describe_all, list_images
+from patchcore.images import describe_all
 from patchcore.layout import Workspace
+from patchcore.lifecycle.intake.listing import Skipped, list_candidates
 from patchcore.lifecycle.intake.rules import LONGEST_NAME, Candidate, readable, reasons_against
 from patchcore.lifecycle.intake.settling import Stamp, is_unfinished, look_again
 from patchcore.manifest import scan
@@ -57,12 +58,16 @@ class Known:
 
 @dataclass
 class IngestResult:
-    """What became of each file of the folder; `waiting` are sources that changed meanwhile: nothing was done."""
+    """What became of each file of the folder; nothing was done with those that wait or were skipped.
+
+    `waiting` are sources that changed meanwhile.
+    """
 
     taken: list[Taken] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     known: list[Known] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
 
 
 def ingest(
@@ -88,20 +93,20 @@ def ingest(
         params: the workspace's parameters.
         settle: seconds for which files of the drop folder are watched, and must not change; None, with a person
             waiting for the result: those that were changed a moment ago, for a moment.
+        withdrawn: why the content of that sha256 is not taken again.
 
     Raises:
         Refused: the category is unknown or incomplete; the folder does not exist or is empty, unless it is the drop
             folder; a file cannot be read.
         Fault: Great Expectations fails, or a file can't be written or removed.
-        withdrawn: why the content of that sha256 is not taken again.
     """
     params.require(category)
     intake = _Intake(workspace, category, folder.resolve())
     try:
         intake.recover()
-        found = list_images(intake.folder)
+        found = intake.found()
         if not found and not intake.moves:
-            raise _nothing_in(folder)
+            raise _nothing_in(folder, intake.result.skipped)
         if candidates := intake.news(intake.settled(found, settle)):
             reasons = reasons_against(intake.present(), candidates, params.validate_, withdrawn or {})
             for candidate in candidates:
@@ -140,6 +145,12 @@ class _Intake:
                 self.result.taken.append(Taken(self._text(source), self.workspace.relative(place), sha256))
             else:
                 _give_back(claim, source)
+
+    def found(self) -> list[Path]:
+        """Return the files of the folder; what is no file, nor a folder of its own, is skipped."""
+        found, skipped = list_candidates(self.folder)
+        self.result.skipped += [Skipped(self._text(Path(each.source)), each.reason) for each in skipped]
+        return found
 
     def settled(self, found: Sequence[Path], settle: float | None) -> Sequence[Path]:
         """Return the files that nobody is writing; of files elsewhere than in the drop folder, only copies are made."""
@@ -259,6 +270,7 @@ def _moved(file: Path, place: Path) -> bool:
     return True
 
 
-def _nothing_in(folder: Path) -> Refused:
+def _nothing_in(folder: Path, skipped: Sequence[Skipped]) -> Refused:
     got = "an empty folder" if folder.is_dir() else "a file" if folder.exists() else "no such folder"
+    got = skipped[0].reason if skipped else got
     return Refused(f"{folder} holds no images", got, "a folder with new normal images", "check the path")
