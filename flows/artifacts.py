@@ -1,7 +1,11 @@
-"""What a flow run leaves in Prefect for a person to read."""
+"""What a flow run leaves in Prefect for a person to read.
+
+A page is a courtesy, like the webhook: where Prefect does not take it, that is said in a line, and nothing fails.
+"""
 
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -11,12 +15,13 @@ from patchcore.gates import Verdict
 
 def leave_markdown(key: str, category: str, text: str) -> None:
     """Leave a page of text under a key of its own for each category, so that Prefect shows its history."""
-    create_markdown_artifact(key=_key(key, category), markdown=text)
+    _leave(lambda: create_markdown_artifact(key=_key(key, category), markdown=text))
 
 
 def leave_table(key: str, category: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
     """Leave a table, likewise."""
-    create_table_artifact(key=_key(key, category), table=[dict(row) for row in rows], description=description)
+    table = [dict(row) for row in rows]
+    _leave(lambda: create_table_artifact(key=_key(key, category), table=table, description=description))
 
 
 def verdict_page(
@@ -45,6 +50,13 @@ def happening_page(text: str, reasons: Sequence[str], warnings: Sequence[str]) -
     """Return what an ingest or a retrain did as markdown: a sentence, the reasons, and who could not be told."""
     lines = [text, *(f"- {reason}" for reason in reasons), *(f"**Warning:** {warning}" for warning in warnings)]
     return "\n\n".join(lines) + "\n"
+
+
+def _leave(make: Callable[[], object]) -> None:
+    try:
+        make()
+    except Exception as error:  # noqa: BLE001  # what was done is done, whatever the server or its client says
+        sys.stderr.write(f"warning: Prefect does not show a page of this run: {type(error).__name__}: {error}\n")
 
 
 def _metric(value: float | str | None) -> str:

@@ -12,6 +12,7 @@ from flows.gate import judge_and_promote, outcome, reconcile
 from flows.ingest import ingest, push
 from flows.retries import unless_refused
 from flows.tell import tell, tell_failure
+from patchcore.adapters.ledger.records import Event
 from patchcore.files import read_json
 from patchcore.gates import Verdict
 from patchcore.lifecycle import happenings
@@ -38,24 +39,29 @@ def retrain(workspace: str, category: str, drop: bool = False, rebuild: bool = F
     """
     services = open_services(workspace)
     services.params.require(category)
-    if drop:
-        due = due_work(services, category, datetime.now(UTC))
-        leave_markdown("schedule", category, f"# {category}: {due.work}\n\n{due.reason}\n")
-        if due.work == "nothing":
-            return {"category": category, "promoted": False, "new": False, "reason": due.reason}
-        rebuild = rebuild or due.work == "rebuild"
     try:
         check_services(workspace)
         if drop:
+            due = due_work(services, category, datetime.now(UTC))
+            leave_markdown("schedule", category, f"# {category}: {due.work}\n\n{due.reason}\n")
+            if due.work == "nothing":
+                return {"category": category, "promoted": False, "new": False, "reason": due.reason}
+            rebuild = rebuild or due.work == "rebuild"
             ingest(workspace, category, settle=services.params.schedule.settle_seconds)
-        return bring_up_to_date(services, category, rebuild=rebuild)
+        result, event = bring_up_to_date(services, category, rebuild=rebuild)
     except Exception as error:
         tell_failure(services, category, error)
         raise
+    # What fails from here on is no failure of the retrain, which is done and recorded.
+    tell(workspace, category, event)
+    return {**result, "anchored": anchor_ledger(workspace)}
 
 
-def bring_up_to_date(services: Services, category: str, *, rebuild: bool) -> dict[str, Any]:
-    """Build, register and decide, while nobody else changes the workspace; then tell what became of it.
+def bring_up_to_date(services: Services, category: str, *, rebuild: bool) -> tuple[dict[str, Any], Event | None]:
+    """Build, register and decide, while nobody else changes the workspace.
+
+    Returns:
+        What became of it, by the names of the command's contract; its record, if it decided anything.
 
     Raises:
         Refused: the images are not valid.
@@ -70,9 +76,7 @@ def bring_up_to_date(services: Services, category: str, *, rebuild: bool) -> dic
         push(workspace)
         version = register(workspace, category)
         result = {**version, **decide(workspace, category, version["bank_version"])}
-        event = happenings.record_retrain(services, category, result, rebuilt=rebuild)
-    tell(workspace, category, event)
-    return {**result, "anchored": anchor_ledger(workspace)}
+        return result, happenings.record_retrain(services, category, result, rebuilt=rebuild)
 
 
 @task(
