@@ -1,5 +1,6 @@
 """validate -> extract -> build -> evaluate -> register -> gate -> promote."""
 
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ from patchcore.lifecycle import happenings
 from patchcore.lifecycle.bank_cache import bank_record
 from patchcore.lifecycle.intake.due import due_work
 from patchcore.lifecycle.production import registration
+from patchcore.lifecycle.production.reconsideration import banks_to_be_judged
 from patchcore.lifecycle.services import Services, open_services
 
 
@@ -48,20 +50,21 @@ def retrain(workspace: str, category: str, drop: bool = False, rebuild: bool = F
                 return {"category": category, "promoted": False, "new": False, "reason": due.reason}
             rebuild = rebuild or due.work == "rebuild"
             ingest(workspace, category, settle=services.params.schedule.settle_seconds)
-        result, event = bring_up_to_date(services, category, rebuild=rebuild)
+        result, events = bring_up_to_date(services, category, rebuild=rebuild)
     except Exception as error:
         tell_failure(services, category, error)
         raise
     # What fails from here on is no failure of the retrain, which is done and recorded.
-    tell(workspace, category, event)
+    tell(workspace, category, *events)
     return {**result, "anchored": anchor_ledger(workspace)}
 
 
-def bring_up_to_date(services: Services, category: str, *, rebuild: bool) -> tuple[dict[str, Any], Event | None]:
+def bring_up_to_date(services: Services, category: str, *, rebuild: bool) -> tuple[dict[str, Any], list[Event | None]]:
     """Build, register and decide, while nobody else changes the workspace.
 
     Returns:
-        What became of it, by the names of the command's contract; its record, if it decided anything.
+        What became of it, by the names of the command's contract; what was recorded: images that came in another way
+        than by an ingest, if any did, and the retrain, if it decided anything.
 
     Raises:
         Refused: the images are not valid.
@@ -75,8 +78,9 @@ def bring_up_to_date(services: Services, category: str, *, rebuild: bool) -> tup
         commit(workspace, category)
         push(workspace)
         version = register(workspace, category)
+        came = record_images(workspace, category, version["dataset_version"])
         result = {**version, **decide(workspace, category, version["bank_version"])}
-        return result, happenings.record_retrain(services, category, result, rebuilt=rebuild)
+        return result, [came, happenings.record_retrain(services, category, result, rebuilt=rebuild)]
 
 
 @task(
@@ -138,20 +142,38 @@ def register(workspace: str, category: str) -> dict[str, Any]:
     }
 
 
+@task(task_run_name="record what images {category} has", cache_policy=NO_CACHE)
+def record_images(workspace: str, category: str, number: int) -> Event | None:
+    """Record that the data-set version of the bank is the present one: a person may have changed or restored images."""
+    services = open_services(workspace)
+    dataset = services.ledger.dataset(category, number)
+    return happenings.record_ingest(services, category, dataset, waiting=0) if dataset else None
+
+
 @task(task_run_name="gate and promote {category} version {version}", cache_policy=NO_CACHE)
 def decide(workspace: str, category: str, version: int, reason: str = "retrained") -> dict[str, Any]:
-    """Judge a bank version and carry the verdict out; one that was decided on before is left as it is."""
+    """Judge a bank version and carry the verdict out; one that is not to be judged again is left as it is."""
     services = open_services(workspace)
     bank = bank_record(services, category, version)
-    earlier = services.ledger.decisions_for(category, version)
-    production = services.ledger.production(category)
-    if earlier:
-        reconciled = reconcile(services, category)
-        last = next((entry for entry in reversed(earlier) if entry.verdict), earlier[-1])
-        verdict = Verdict(bool(last.verdict.get("passed")), tuple(last.verdict.get("reasons", ())))
-        now = production.version if production else None
-        return {**outcome(verdict, promoted=False, production=now, forced=last.forced), "reconciled": reconciled}
+    if not banks_to_be_judged(services, category, [bank]):
+        return _leave(services, category, version)
+    if services.ledger.decisions_for(category, version):
+        reason += ": its images are the present ones again"
     return judge_and_promote(services, category, bank, reason)
+
+
+def _leave(services: Services, category: str, version: int) -> dict[str, Any]:
+    """Return what was decided about a bank version before."""
+    reconciled = reconcile(services, category)
+    earlier = services.ledger.decisions_for(category, version)
+    last = next((entry for entry in reversed(earlier) if entry.verdict), earlier[-1])
+    verdict = Verdict(bool(last.verdict.get("passed")), tuple(last.verdict.get("reasons", ())))
+    production = services.ledger.production(category)
+    now = production.version if production else None
+    if now != version:
+        words = f"bank version {version} of {category} was decided on before and stays out of production"
+        sys.stderr.write(f"{words}; to have it judged again: patchcore promote {category} {version} --reason TEXT\n")
+    return {**outcome(verdict, promoted=False, production=now, forced=last.forced), "reconciled": reconciled}
 
 
 def _leave_validation(category: str, report: dict[str, Any]) -> None:

@@ -13,18 +13,18 @@ from patchcore.lifecycle.event_runs import log_events_or_warn
 from patchcore.lifecycle.services import Services, open_services
 
 
-def tell(workspace: str, category: str, event: Event | None) -> None:
+def tell(workspace: str, category: str, *events: Event | None) -> None:
     """Tell all of them, the last two once for each record; nothing was recorded, nothing is told.
 
     MLflow is brought up to date in any case: a run before this one may have died before it was.
     """
-    warnings = [log_runs(workspace, category)]
-    if event is None:
-        return
-    text = happenings.describe(event)
-    warnings.append(notify(event, text))
-    page = happening_page(text, happenings.details(event), [each for each in warnings if each])
-    leave_markdown(f"{event.action}-report", event.category, page)
+    unlogged = log_runs(workspace, category)
+    for event in events:
+        if event is not None:
+            text = happenings.describe(event)
+            warnings = [unlogged, notify(event, text)]
+            page = happening_page(text, happenings.details(event), [each for each in warnings if each])
+            leave_markdown(f"{event.action}-report", event.category, page)
 
 
 def tell_failure(services: Services, category: str, error: Exception) -> None:

@@ -4,11 +4,11 @@ Each is recorded once, also when the run that did it was killed and the command 
 is found by comparing the workspace and the ledger's other records with the events that there are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from patchcore.adapters.ledger.records import DatasetVersion, Event, now
+from patchcore.adapters.ledger.records import DatasetVersion, Decision, Event, now
 from patchcore.errors import PatchcoreError
 from patchcore.files import read_json
 from patchcore.lifecycle.services import Services, who
@@ -73,7 +73,7 @@ def withdrawn(services: Services, category: str) -> dict[str, str]:
 
 
 def record_retrain(services: Services, category: str, result: Mapping[str, Any], *, rebuilt: bool) -> Event | None:
-    """Record what became of a retrain; return None where its bank was recorded before.
+    """Record what became of a retrain; return None where it decided nothing that was not recorded before.
 
     Args:
         services: the opened workspace.
@@ -85,13 +85,13 @@ def record_retrain(services: Services, category: str, result: Mapping[str, Any],
         Fault: the ledger cannot be written.
     """
     version = result["bank_version"]
-    known = any(event.summary.get("bank_version") == version for event in services.ledger.events(category, RETRAIN))
-    if known and not rebuilt:
-        return None
     decisions = services.ledger.decisions_for(category, version)
+    decided = _is_unrecorded(services, category, version, decisions)
+    if not decided and not rebuilt:
+        return None
     summary = {
         **{key: result[key] for key in ("dataset_version", "bank_version", "bank_sha256", "run_id", "production")},
-        "outcome": "unchanged" if known else _OUTCOMES[decisions[-1].action],
+        "outcome": _OUTCOMES[decisions[-1].action] if decided else "unchanged",
         "verdict": "passed" if result["gate"]["passed"] else "failed",
         "reasons": list(result["gate"]["reasons"]),
         "rebuilt": rebuilt,
@@ -135,6 +135,17 @@ def details(event: Event) -> list[str]:
     """Return a line, in Markdown, for each reason of what was done, and for each image that went to quarantine."""
     quarantined = [f"`{each['path']}`: {each['reason']}" for each in event.summary.get("quarantined", ())]
     return [*event.summary.get("reasons", ()), *quarantined]
+
+
+def _is_unrecorded(services: Services, category: str, version: int, decisions: Sequence[Decision]) -> bool:
+    """Say whether no retrain recorded a bank yet, or none since it was decided on again because its images are back."""
+    told = [
+        event for event in services.ledger.events(category, RETRAIN) if event.summary.get("bank_version") == version
+    ]
+    present = services.ledger.present_dataset(category)
+    since = present.since if present else 0
+    anew = bool(decisions) and decisions[-1].sequence > since
+    return not told or (anew and told[-1].sequence < since)
 
 
 def _recorded_last(services: Services, category: str) -> int:
