@@ -12,6 +12,7 @@ from flows.artifacts import leave_table
 from flows.retries import unless_refused
 from flows.tell import tell
 from patchcore.adapters.ledger.records import Event
+from patchcore.errors import PatchcoreError
 from patchcore.lifecycle import happenings
 from patchcore.lifecycle.intake import ingest as intake
 from patchcore.lifecycle.production.registration import commit_images, note_arrivals, record_dataset
@@ -30,6 +31,8 @@ def ingest(workspace: str, category: str, folder: str | None = None, settle: flo
 
     Raises:
         Refused: the category or the folder is missing.
+        Fault: the DVC remote does not take the images; they are a data-set version all the same, and the next ingest
+            or retrain sends them.
     """
     services = open_services(workspace)
     services.params.require(category)
@@ -37,10 +40,22 @@ def ingest(workspace: str, category: str, folder: str | None = None, settle: flo
         result = take(workspace, category, folder or str(services.workspace.drop(category)), settle)
         # Whatever was taken: a run before this one may have died before it tracked its images, or failed to push them.
         track(workspace, category)
-        push(workspace)
         dataset, event = number(workspace, category, result["waiting"])
+        not_sent = _send(workspace)
     tell(workspace, category, event)
-    return {"category": category, **result, **dataset, "anchored": anchor_ledger(workspace)}
+    anchored = anchor_ledger(workspace)
+    if not_sent is not None:
+        raise not_sent
+    return {"category": category, **result, **dataset, "anchored": anchored}
+
+
+def _send(workspace: str) -> PatchcoreError | None:
+    """Push, and return what went wrong: a remote that is down is told when what came is recorded and told."""
+    try:
+        push(workspace)
+    except PatchcoreError as error:
+        return error
+    return None
 
 
 @task(task_run_name="check and take images of {category}", cache_policy=NO_CACHE)
@@ -51,10 +66,13 @@ def take(workspace: str, category: str, folder: str, settle: float | None = None
     result = intake.ingest(
         services.workspace, category, Path(folder), services.params, settle=settle, withdrawn=withdrawn
     )
+    for each in result.skipped:
+        sys.stderr.write(f"warning: {each.source} is not taken: {each.reason}\n")
     rows = [{"file": entry.source, "outcome": f"taken as {entry.path}"} for entry in result.taken]
     rows += [{"file": entry.source, "outcome": f"quarantined: {entry.reason}"} for entry in result.rejected]
     rows += [{"file": entry.source, "outcome": f"known as {entry.path}"} for entry in result.known]
     rows += [{"file": source, "outcome": "waiting: it is still being written"} for source in result.waiting]
+    rows += [{"file": each.source, "outcome": f"skipped: {each.reason}"} for each in result.skipped]
     leave_table("ingest", category, rows, f"{len(result.taken)} taken, {len(result.rejected)} quarantined")
     return {
         "taken": [{"path": entry.path, "sha256": entry.sha256, "source": entry.source} for entry in result.taken],
@@ -63,16 +81,14 @@ def take(workspace: str, category: str, folder: str, settle: float | None = None
         ],
         "known": [{"path": entry.path, "source": entry.source} for entry in result.known],
         "waiting": len(result.waiting),
+        "skipped": [{"source": each.source, "reason": each.reason} for each in result.skipped],
     }
 
 
-    for each in result.skipped:
-        sys.stderr.write(f"warning: {each.source} is not taken: {each.reason}\n")
 @task(task_run_name="track {category} in DVC and git", cache_policy=NO_CACHE)
 def track(workspace: str, category: str) -> None:
     """Let DVC keep the category's images, and git their pointers: those that the data-set version is recorded with."""
     services = open_services(workspace)
-    rows += [{"file": each.source, "outcome": f"skipped: {each.reason}"} for each in result.skipped]
     place = services.workspace
     folders = (place.normals(category), place.evaluation(category), place.ground_truth(category))
     services.versioning.track([folder for folder in folders if folder.is_dir()])
@@ -81,7 +97,6 @@ def track(workspace: str, category: str) -> None:
 
 
 @task(
-        "skipped": [{"source": each.source, "reason": each.reason} for each in result.skipped],
     task_run_name="push to the DVC remote",
     retries=3,
     retry_delay_seconds=5,

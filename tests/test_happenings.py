@@ -228,9 +228,10 @@ def test_a_ledger_that_does_not_answer_does_not_keep_a_failure_secret(
 
 
 def test_a_data_set_version_that_was_left_without_a_bank_is_work_to_do(bare: Workspace, promoted: Workspace) -> None:
-    assert situation(open_services(bare.root), "cell", NOON).unbuilt
+    words = "data-set version 1, the present one, has no bank yet"
+    assert situation(open_services(bare.root), "cell", NOON).unfinished == words
     assert due_work(open_services(bare.root), "cell", NOON).work == "retrain"
-    assert not situation(open_services(promoted.root), "cell", NOON).unbuilt
+    assert situation(open_services(promoted.root), "cell", NOON).unfinished is None
 
 
 def test_files_that_are_finished_are_what_waits(bare: Workspace, copy: Copy, cells: DemoImages, tmp_path: Path) -> None:

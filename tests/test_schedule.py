@@ -45,9 +45,9 @@ def test_the_reason_says_how_many_wait_and_for_how_long() -> None:
     assert decide(Situation(NOON, 1), schedule()).reason == "1 file waits, at least 1"
 
 
-def test_a_data_set_version_without_a_bank_is_work_although_nothing_waits() -> None:
-    decision = decide(Situation(NOON, 0, unbuilt=True), schedule())
-    assert decision == Decision("retrain", "the latest data-set version has no bank yet")
+def test_what_a_run_left_undone_is_work_although_nothing_waits() -> None:
+    decision = decide(Situation(NOON, 0, unfinished="data-set version 2 has no bank yet"), schedule())
+    assert decision == Decision("retrain", "data-set version 2 has no bank yet")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,9 @@ def test_quiet_hours_begin_with_their_first_minute_and_end_before_their_last(sho
     params = schedule(quiet_hours=["06:00-14:00"])
     now = at(f"2026-06-10T{shown}")
     assert (quiet_span(now, params) is not None) == quiet
-    assert decide(Situation(now, 9, unbuilt=True, built_anew=None), params).work == ("nothing" if quiet else "retrain")
+    assert decide(Situation(now, 9, unfinished="no bank yet", built_anew=None), params).work == (
+        "nothing" if quiet else "retrain"
+    )
 
 
 @pytest.mark.parametrize(

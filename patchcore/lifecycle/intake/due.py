@@ -4,27 +4,31 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from patchcore.errors import Refused
+from patchcore.files import read_json
 from patchcore.lifecycle.happenings import RETRAIN
+from patchcore.lifecycle.intake.ingest import claims
 from patchcore.lifecycle.intake.schedule import Decision, Situation, decide
 from patchcore.lifecycle.intake.settling import look
+from patchcore.lifecycle.production.reconsideration import banks_to_be_judged
 from patchcore.lifecycle.services import Services
+from patchcore.manifest import scan
 
 
 def due_work(services: Services, category: str, now: datetime) -> Decision:
     """Decide what a retrain that starts by itself has to do.
 
     Raises:
-        Refused: the drop folder cannot be listed.
+        Refused: the drop folder cannot be listed, or the category's images cannot be read.
         Fault: the registry or the ledger does not answer.
     """
     return decide(situation(services, category, now), services.params.schedule)
 
 
 def situation(services: Services, category: str, now: datetime) -> Situation:
-    """Gather what the decision depends on.
+    """Gather what the decision depends on. All images of the category are hashed for it.
 
     Raises:
-        Refused: the drop folder cannot be listed.
+        Refused: the drop folder cannot be listed, or the category's images cannot be read.
         Fault: the registry or the ledger does not answer.
     """
     folder = services.workspace.drop(category)
@@ -38,7 +42,7 @@ def situation(services: Services, category: str, now: datetime) -> Situation:
         now=now,
         waiting=len(files),
         oldest_waiting=None if arrived is None else timedelta(microseconds=(time.time_ns() - arrived) // 1000),
-        unbuilt=_is_unbuilt(services, category),
+        unfinished=_unfinished(services, category),
         built_anew=built_anew(services, category),
     )
 
@@ -55,9 +59,31 @@ def built_anew(services: Services, category: str) -> datetime | None:
     return datetime.fromisoformat(max(times)).astimezone(UTC) if times else None
 
 
-def _is_unbuilt(services: Services, category: str) -> bool:
-    """Say whether the latest data-set version has no bank: a run took the images and died before it built one."""
-    latest = services.ledger.latest_dataset(category)
-    return latest is not None and all(
-        bank.dataset_sha256 != latest.sha256 for bank in services.registry.versions(category)
-    )
+def _unfinished(services: Services, category: str) -> str | None:
+    """Return what a run that died or failed left undone: files half taken, a content not recorded, a bank not judged.
+
+    Raises:
+        Refused: the category's images cannot be read.
+    """
+    if claimed := len(claims(services.workspace.drop(category))):
+        return f"{claimed} {'file was' if claimed == 1 else 'files were'} being taken when a run was stopped"
+    present = services.ledger.present_dataset(category)
+    if present is None or present.version.sha256 != scan(services.workspace, category).sha256:
+        return "the images are not those of the data-set version that was recorded last"
+    banks = [bank for bank in services.ledger.banks(category) if bank.dataset_version == present.version.number]
+    if not banks:
+        return f"data-set version {present.version.number}, the present one, has no bank yet"
+    # Of several, by other parameters each, a retrain would come to the one that stands in the workspace. After a
+    # withdrawal that is a bank of other images: then any of them may be it, and those that stay as they are decide.
+    found = [bank for bank in banks if bank.sha256 == _bank_in_the_workspace(services, category)] or banks
+    if len(banks_to_be_judged(services, category, found)) < len(found):
+        return None
+    return f"bank version {found[-1].version}, of the present data-set version, is not judged yet"
+
+
+def _bank_in_the_workspace(services: Services, category: str) -> str | None:
+    """Return the sha256 of the bank that was evaluated last; None where no report says so."""
+    try:
+        return str(read_json(services.workspace.metrics(category))["bank_sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

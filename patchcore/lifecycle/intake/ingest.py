@@ -122,6 +122,11 @@ def ingest(
     return intake.result
 
 
+def claims(folder: Path) -> list[Path]:
+    """Return the files below a drop folder that a killed run was about to take; another run goes on with them."""
+    return sorted(folder.rglob(f".*{_CLAIM}"))
+
+
 class _Intake:
     """What happens to files on disk; each step leaves them so that `recover` and another run finish the work."""
 
@@ -136,7 +141,7 @@ class _Intake:
         for folder in (self.normals, self.quarantine):
             for path in folder.glob(f".*{_STAGED}*"):
                 path.unlink()
-        for claim in sorted(self.folder.rglob(f".*{_CLAIM}")) if self.moves else ():
+        for claim in claims(self.folder) if self.moves else ():
             source = claim.with_name(claim.name[1 : -len(_CLAIM)])
             sha256 = files.sha256_of(claim)
             place = _place(self.normals, source.name, sha256)

@@ -17,14 +17,14 @@ class Situation:
         now: with a time zone, whichever.
         waiting: files in the drop folder.
         oldest_waiting: for how long the first of them has been there; None where none is.
-        unbuilt: the latest data-set version has no bank.
+        unfinished: what an earlier run left undone, in words; None where nothing.
         built_anew: when the bank was last built from nothing, with a time zone; None where that is not known.
     """
 
     now: datetime
     waiting: int
     oldest_waiting: timedelta | None = None
-    unbuilt: bool = False
+    unfinished: str | None = None
     built_anew: datetime | None = None
 
 
@@ -40,7 +40,7 @@ def decide(situation: Situation, params: ScheduleParams) -> Decision:
     """Return what a retrain that starts by itself has to do now.
 
     Quiet hours come first: they are about the machine. Then a rebuild that is due, which takes along whatever waits,
-    then new images, if there are enough, and at last a bank that an earlier retrain was kept from building.
+    then new images, if there are enough, and at last what an earlier run was kept from finishing.
 
     Args:
         situation: with times that know their time zone.
@@ -53,8 +53,8 @@ def decide(situation: Situation, params: ScheduleParams) -> Decision:
         return Decision("rebuild", f"last built from nothing {_days(age)} ago, at most {params.rebuild_after_days}")
     if situation.waiting >= params.minimum_new_images:
         return Decision("retrain", f"{_waiting(situation)}, at least {params.minimum_new_images}")
-    if situation.unbuilt:
-        return Decision("retrain", "the latest data-set version has no bank yet")
+    if situation.unfinished:
+        return Decision("retrain", situation.unfinished)
     return Decision("nothing", f"{_waiting(situation)}, fewer than {params.minimum_new_images}")
 
 
