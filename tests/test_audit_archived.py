@@ -52,13 +52,30 @@ def test_image_names_the_archives_that_are_not_here(ask: Ask, place: Workspace) 
     assert f"archives that are not here, which may hold more: {archive.name}" in shown.stdout
 
 
-def test_a_recall_says_how_many_batches_lie_in_archives_and_an_override_that_its_images_do(ask: Ask) -> None:
+def test_a_recall_counts_what_an_archive_at_hand_holds(ask: Ask, place: Workspace) -> None:
+    shown, value = ask("audit", "bank", "bottle", 1)
+    (batch,) = value["batches"]
+    assert (batch["scored"], batch["anomalous"], batch["passed"]) == (2, 1, 1)
+    assert "not counted" not in shown.stdout
+    _, value = ask("audit", "normal", digest("three.png"))
+    (bank,) = value["banks"]
+    assert [(batch["anomalous"], batch["passed"]) for batch in bank["batches"]] == [(0, 2), (0, 1)]
+    (file,) = place.archives.rglob("*.parquet")
+    file.write_bytes(file.read_bytes()[:-1])
+    _, value = ask("audit", "bank", "bottle", 1)
+    assert "is not the file that was written" in value["error"]  # no answer from a forged file
+
+
+def test_a_recall_says_how_many_batches_lie_in_archives_and_an_override_that_its_images_do(
+    ask: Ask, place: Workspace
+) -> None:
+    done, value = ask("override", "tuesday", "late.png", "--anomalous", "--reason", "a crack")
+    assert done.returncode == 3
+    assert "got its images lie in an archive" in value["error"]
+    shutil.rmtree(place.archives)
     for question, words in (
         (("bank", "bottle", 2), "not counted, for their images lie in an archive: 2 of 2 batches"),
         (("normal", digest("three.png")), "not counted, for their images lie in an archive: 2 of 2 batches"),
         (("compare", "bottle", 1, 2), "not compared, for their images lie in an archive: 1 of 1 batches"),
     ):
         assert words in ask("audit", *question)[0].stdout
-    done, value = ask("override", "tuesday", "late.png", "--anomalous", "--reason", "a crack")
-    assert done.returncode == 3
-    assert "got its images lie in an archive" in value["error"]

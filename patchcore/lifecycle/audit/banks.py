@@ -5,7 +5,7 @@ from typing import Any
 
 from patchcore.adapters.ledger.records import BankRecord
 from patchcore.errors import UsageError
-from patchcore.lifecycle.audit.datasets import scored_batch
+from patchcore.lifecycle.audit.datasets import scored_batches
 from patchcore.lifecycle.bank_cache import bank_content, bank_record
 from patchcore.lifecycle.services import Services
 
@@ -25,7 +25,7 @@ def bank(services: Services, category: str, version: int, *, fetch: bool = False
         fetch: Fetch the bank from the registry where this machine has it not.
 
     Raises:
-        Refused: There is no such version.
+        Refused: There is no such version, or an archive is not the file that was written.
     """
     record = bank_record(services, category, version)
     return {
@@ -41,7 +41,7 @@ def bank(services: Services, category: str, version: int, *, fetch: bool = False
         "evaluation_sha256": record.evaluation_sha256,
         "certificate": _certificate(services, record, fetch=fetch),
         "decisions": [asdict(entry) for entry in services.ledger.decisions_for(category, version)],
-        "batches": [scored_batch(entry) for entry in services.ledger.scored_by(category, version)],
+        "batches": scored_batches(services, record),
     }
 
 

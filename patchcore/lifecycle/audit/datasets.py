@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from patchcore.adapters.ledger.records import BankRecord, DatasetVersion, Membership, ScoredBatch
+from patchcore.adapters.ledger.records import BankRecord, BatchRecord, DatasetVersion, Membership, ScoredBatch
 from patchcore.errors import Refused
 from patchcore.lifecycle.audit.images import sha256_named
 from patchcore.lifecycle.bank_cache import bank_content
+from patchcore.lifecycle.evidence.archives import anomalous_of
 from patchcore.lifecycle.services import Services
 
 _NORMAL = "train"
@@ -60,6 +61,7 @@ def normal(services: Services, sha256_or_file: str, *, fetch: bool = False) -> d
 
     Raises:
         UsageError: It is neither a sha256 nor a file.
+        Refused: An archive is not the file that was written.
     """
     sha256 = sha256_named(sha256_or_file)
     places = services.ledger.memberships(sha256)
@@ -98,8 +100,7 @@ def _name(bank: BankRecord) -> dict[str, Any]:
 
 def _bank(services: Services, bank: BankRecord, sha256: str, *, fetch: bool) -> dict[str, Any]:
     role, rows = _part_in(services, bank, sha256, fetch=fetch)
-    batches = services.ledger.scored_by(bank.category, bank.version)
-    return {**_name(bank), "role": role, "rows": rows, "batches": [scored_batch(each) for each in batches]}
+    return {**_name(bank), "role": role, "rows": rows, "batches": scored_batches(services, bank)}
 
 
 def _part_in(services: Services, bank: BankRecord, sha256: str, *, fetch: bool) -> tuple[str | None, int | None]:
@@ -112,7 +113,25 @@ def _part_in(services: Services, bank: BankRecord, sha256: str, *, fetch: bool) 
     return "remembered" if numbers else "calibration", int(rows.sum())
 
 
-def scored_batch(found: ScoredBatch) -> dict[str, Any]:
-    """Return a scoring of a batch with what its bank let through; None where its images lie in an archive."""
-    passed = None if found.anomalous is None else found.record.scored - found.anomalous
-    return {**asdict(found.record), "anomalous": found.anomalous, "passed": passed, "overridden": found.overridden}
+def scored_batches(services: Services, bank: BankRecord) -> list[dict[str, Any]]:
+    """Return every scoring by a bank with what it let through; None where its images lie in an archive elsewhere.
+
+    Raises:
+        Refused: An archive is not the file that was written.
+    """
+    found = services.ledger.scored_by(bank.category, bank.version)
+    moved = [each.record for each in found if each.anomalous is None]
+    sequences = {(each.batch, each.scoring): _sequence(services, each) for each in moved}
+    counts = anomalous_of(services, sequences.values())
+    return [_scored(each, counts.get(sequences.get((each.record.batch, each.record.scoring), 0))) for each in found]
+
+
+def _sequence(services: Services, record: BatchRecord) -> int:
+    recorded = services.ledger.batch(record.batch, record.scoring)
+    return recorded.sequence or 0 if recorded else 0
+
+
+def _scored(found: ScoredBatch, archived: int | None) -> dict[str, Any]:
+    anomalous = archived if found.anomalous is None else found.anomalous
+    passed = None if anomalous is None else found.record.scored - anomalous
+    return {**asdict(found.record), "anomalous": anomalous, "passed": passed, "overridden": found.overridden}

@@ -4,7 +4,8 @@ Batches, promotions and all else stay in the ledger for good; their images are m
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,27 @@ def scorings_of(services: Services, sha256: str) -> list[tuple[int, ImageScore]]
         Refused: An archive is not the file that was written.
     """
     return list(_images(services, ("sha256", sha256)))
+
+
+def anomalous_of(services: Services, scored_batches: Collection[int]) -> dict[int, int]:
+    """Return how many images of batches their banks called anomalous; of those that lie in an archive at hand.
+
+    Args:
+        services: The opened workspace.
+        scored_batches: The sequences of the batches' records.
+
+    Raises:
+        Refused: An archive is not the file that was written.
+    """
+    columns, counts = columns_of("images"), dict[int, int]()
+    batch_column = list(columns).index("scored_batch")
+    for entry in services.ledger.archives():
+        # A batch is moved as a whole: where its first image is, the others are.
+        within = [sequence for sequence in scored_batches if entry.first <= sequence + 1 <= entry.last]
+        if within and (file := _opened(services, entry)):
+            found = Counter(row[batch_column] for row in read_table(file, columns, ("anomalous", 1)))
+            counts |= {sequence: found[sequence] for sequence in within}
+    return counts
 
 
 def rows(services: Services, where: tuple[str, str | int] | None = None) -> Iterator[tuple[Any, ...]]:
