@@ -49,7 +49,11 @@ def test_a_withdrawn_image_lies_in_quarantine_with_the_reason_and_is_in_no_later
 
     again = run("withdraw", "cell", sha256, "--reason", "a crack", "--json", "-w", category.root)
     assert json.loads(again.stdout) == value
-    assert len(services.ledger.events("cell", "withdraw")) == 1
+    other = run("withdraw", "cell", sha256, "--reason", "a scratch", "--json", "-w", category.root)
+    assert other.returncode == 3
+    assert f"withdrawn at {event.at} by tester: a crack" in json.loads(other.stdout)["error"]
+    assert services.ledger.events("cell", "withdraw") == [event]
+    assert read_json(place.with_name(place.name + ".reason.json"))["reason"] == "withdrawn: a crack"
 
 
 def test_a_withdrawal_that_brings_an_earlier_content_back_ends_the_membership(

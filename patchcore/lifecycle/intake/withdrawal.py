@@ -40,12 +40,14 @@ def withdraw(services: Services, category: str, image: str, reason: str) -> With
         reason: Why; the ledger and the note in quarantine keep it.
 
     Raises:
-        Refused: There is no such normal image, or it is the last one.
+        Refused: There is no such normal image, it is the last one, or it was withdrawn for another reason before.
         Fault: A file or the ledger cannot be written.
     """
     services.params.require(category)
     workspace = services.workspace
     sha256, path, place = _find(workspace, category, image)
+    if not (workspace.root / path).exists():
+        _require_same_reason(services, category, path, sha256, reason)
     _write_note(place, path, sha256, reason)  # first: what lies in quarantine always has one
     source = workspace.root / path
     if source.exists():
@@ -67,6 +69,20 @@ def withdraw(services: Services, category: str, image: str, reason: str) -> With
         category, WITHDRAW, summary, who=who()
     )
     return Withdrawn(path, sha256, workspace.relative(place), dataset, event)
+
+
+def _require_same_reason(services: Services, category: str, path: str, sha256: str, reason: str) -> None:
+    """Refuse to withdraw what is gone once more, for another reason: what was recorded stays what it is."""
+    for event in reversed(services.ledger.events(category, WITHDRAW)):
+        if (event.summary["path"], event.summary["sha256"]) == (path, sha256):
+            if event.summary["reason"] != reason:
+                raise Refused(
+                    f"{path} is not withdrawn from {category} once more",
+                    got=f"withdrawn at {event.at} by {event.who}: {event.summary['reason']}",
+                    expected="an image that is among the normals",
+                    remedy="nothing is left to do; the record keeps the reason that was given then",
+                )
+            return
 
 
 def _write_note(place: Path, path: str, sha256: str, reason: str) -> None:
