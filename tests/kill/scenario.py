@@ -61,6 +61,7 @@ def live(zygote: Zygote, folder: Path, draw: Draw, copy: Copy) -> Iterator[Scena
         ("score", ("score", CATEGORY, str(folder / "batch"), "--batch", "first")),
         ("rollback", ("rollback", CATEGORY, "--reason", "it missed a crack")),
         ("promote", ("promote", CATEGORY, "2", "--reason", "it did not")),
+        ("withdraw", ("withdraw", CATEGORY, "new1.png", "--reason", "a crack")),
     )
     for name, words in steps:
         scenario = Scenario(name, words, copy(workspace, folder / name))

@@ -1,4 +1,4 @@
-"""SIGKILL anywhere in ingest, retrain, promote, rollback and score; the same command again, and nothing tells of it.
+"""SIGKILL anywhere in ingest, retrain, promote, rollback, withdraw, score; the same command again, and nothing tells.
 
 Each command is run once and its durable effects are counted. Then, once for each of the chosen effects and for some
 random moments, it is run in a copy of the same workspace and its whole process group is killed there. Nothing half-done
@@ -35,9 +35,17 @@ from tests.postgresql import new_database
 Draw = Callable[..., NDArray[np.uint8]]
 Copy = Callable[[Workspace, Path], Workspace]
 
-_POINTS = int(os.environ.get("PATCHCORE_KILL_POINTS", "52"))
+_POINTS = int(os.environ.get("PATCHCORE_KILL_POINTS", "54"))
 _SEED = int(os.environ.get("PATCHCORE_KILL_SEED", "0"))
-_SHARES = {"ingest": 0.25, "retrain": 0.1, "register": 0.15, "score": 0.25, "rollback": 0.1, "promote": 0.15}
+_SHARES = {
+    "ingest": 0.22,
+    "retrain": 0.1,
+    "register": 0.14,
+    "score": 0.22,
+    "rollback": 0.08,
+    "promote": 0.12,
+    "withdraw": 0.12,
+}
 _MOMENTS = 0.2  # of the points are moments of time
 
 
