@@ -9,7 +9,9 @@ import typer
 from flows.commands import evidence as cli_evidence
 from flows.commands import replay as cli_replay
 from flows.commands.options import Category, Json, Place, place_of
-from flows.display import audit as display_audit
+from flows.display import audit as display
+from flows.display import banks as display_banks
+from flows.display import history as display_history
 from flows.outcome import Outcome, finish
 from patchcore.errors import Refused
 
@@ -39,7 +41,7 @@ def audit_batch(
         lambda audit, services: audit.batch(services, batch, scoring, images=images),
         workspace,
         json,
-        display_audit.batch,
+        display.batch,
     )
 
 
@@ -51,22 +53,20 @@ def audit_dataset(
     workspace: Place = None,
 ) -> int:
     """List the images of a data-set version, and the banks that were built from it."""
-    return _ask(
-        lambda audit, services: audit.dataset(services, category, number), workspace, json, display_audit.dataset
-    )
+    return _ask(lambda audit, services: audit.dataset(services, category, number), workspace, json, display.dataset)
 
 
 @audit_app.command("image")
 def audit_image(image: Image, json: Json = False, workspace: Place = None) -> int:
     """Show every scoring of an image."""
-    return _ask(lambda audit, services: audit.image(services, image), workspace, json, display_audit.image)
+    return _ask(lambda audit, services: audit.image(services, image), workspace, json, display.image)
 
 
 @audit_app.command("normal")
 def audit_normal(image: Image, fetch: Fetch = False, json: Json = False, workspace: Place = None) -> int:
     """Show which banks a normal image is in, and which batches they scored: the recall of a bad image."""
     return _ask(
-        lambda audit, services: audit.normal(services, image, fetch=fetch), workspace, json, display_audit.normal
+        lambda audit, services: audit.normal(services, image, fetch=fetch), workspace, json, display_banks.normal
     )
 
 
@@ -79,7 +79,7 @@ def audit_bank(
         lambda audit, services: audit.bank(services, category, version, fetch=fetch),
         workspace,
         json,
-        display_audit.bank,
+        display_banks.bank,
     )
 
 
@@ -92,7 +92,7 @@ def audit_compare(
         lambda audit, services: audit.compare(services, category, first, second),
         workspace,
         json,
-        display_audit.compare,
+        display_banks.compare,
     )
 
 
@@ -104,13 +104,13 @@ def audit_at(
     workspace: Place = None,
 ) -> int:
     """Say which bank version was in production at a time, and by whose decision."""
-    return _ask(lambda audit, services: audit.at(services, category, time), workspace, json, display_audit.at)
+    return _ask(lambda audit, services: audit.at(services, category, time), workspace, json, display_history.at)
 
 
 @audit_app.command("history")
 def audit_history(category: Category, json: Json = False, workspace: Place = None) -> int:
     """Show every decision about a category: who, when, from which bank to which, and why."""
-    return _ask(lambda audit, services: audit.history(services, category), workspace, json, display_audit.history)
+    return _ask(lambda audit, services: audit.history(services, category), workspace, json, display_history.history)
 
 
 @audit_app.command("completeness")
@@ -128,7 +128,7 @@ def audit_completeness(
         lambda audit, services: audit.completeness(services, batch, scoring, folder),
         workspace,
         json,
-        display_audit.completeness,
+        display.completeness,
         _incomplete,
     )
 

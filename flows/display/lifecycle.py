@@ -65,30 +65,6 @@ def retrained(value: Mapping[str, Any]) -> None:
     judged(value)
 
 
-def scored(value: Mapping[str, Any]) -> None:
-    """Show a batch, the most anomalous images first."""
-    images = sorted(value["images"], key=lambda image: -image["score"])
-    rows = [
-        (image["path"].rsplit("/", 1)[-1], number(image["score"]), f"{image['p_value']:.3f}", _decision(image))
-        for image in images[:10]
-    ]
-    show_table(
-        f"batch {value['batch']}: {value['category']}, bank version {value['bank_version']}",
-        ("image", "score", "p-value", "decision"),
-        rows,
-    )
-    for failure in value["failed"]:
-        say(f"failed: {failure['path']}: {failure['reason']}")
-    anomalous = sum(image["anomalous"] for image in images)
-    more = f", the first {len(rows)} shown" if len(images) > len(rows) else ""
-    say(
-        f"{value['received']} received, {value['scored']} scored{more}, {len(value['failed'])} failed; "
-        f"{anomalous} anomalous at threshold {value['threshold']:.2f}"
-    )
-    if value.get("recorded_before"):
-        say(f"scored before, on {value['scored_at']}: this is what was recorded")
-
-
 def lineage(rows: Sequence[Mapping[str, Any]]) -> None:
     """Show bank versions side by side, a column a fact."""
     show_table("bank versions", list(rows[0]), [list(row.values()) for row in rows])
@@ -108,7 +84,3 @@ def bank_rows(rows: int, counts: Mapping[str, Any]) -> str:
     """Return a number of rows, and how they came together where there was more than one arrival."""
     added, merged = (int(counts.get(name) or 0) for name in ("rows_added", "rows_merged"))
     return f"{rows} ({added} added to the first, {merged} merged)" if added or merged else str(rows)
-
-
-def _decision(image: Mapping[str, Any]) -> str:
-    return "ANOMALOUS" if image["anomalous"] else "normal"

@@ -3,21 +3,39 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flows.display import lifecycle as display
+from flows.display.pieces import SHOWN, decision, say_more, show_scorings, show_some
 from flows.display.terminal import number, say, show_pairs, show_table
-
-_SHOWN = 20
 
 
 def scored(value: Mapping[str, Any]) -> None:
-    """Show a batch, and the scorings that it had before."""
-    display.scored(value)
+    """Show a batch, the most anomalous images first, and the scorings that it had before."""
+    images = sorted(value["images"], key=lambda image: -image["score"])
+    rows = [
+        (
+            image["path"].rsplit("/", 1)[-1],
+            number(image["score"]),
+            f"{image['p_value']:.3f}",
+            decision(image["anomalous"]),
+        )
+        for image in images[:10]
+    ]
+    show_table(
+        f"batch {value['batch']}: {value['category']}, bank version {value['bank_version']}",
+        ("image", "score", "p-value", "decision"),
+        rows,
+    )
+    for failure in value["failed"]:
+        say(f"failed: {failure['path']}: {failure['reason']}")
+    anomalous = sum(image["anomalous"] for image in images)
+    more = f", the first {len(rows)} shown" if len(images) > len(rows) else ""
+    say(
+        f"{value['received']} received, {value['scored']} scored{more}, {len(value['failed'])} failed; "
+        f"{anomalous} anomalous at threshold {value['threshold']:.2f}"
+    )
+    if value.get("recorded_before"):
+        say(f"scored before, on {value['scored_at']}: this is what was recorded")
     if len(value["scorings"]) > 1:
-        rows = [
-            (entry["scoring"], entry["scored_at"], entry["who"], entry["bank_version"], entry["reason"] or "")
-            for entry in value["scorings"]
-        ]
-        show_table("scorings of this batch", ("scoring", "scored at", "by", "bank version", "reason"), rows)
+        show_scorings("scorings of this batch", value["scorings"])
 
 
 def overridden(value: Mapping[str, Any]) -> None:
@@ -26,11 +44,11 @@ def overridden(value: Mapping[str, Any]) -> None:
     show_pairs(
         f"{value['path']} in batch {value['batch']}",
         [
-            ("was", _decision(value["old"])),
-            ("is", _decision(value["new"])),
+            ("was", decision(value["old"])),
+            ("is", decision(value["new"])),
             ("decided by", f"{value['who']}, {value['at']}"),
             ("reason", value["reason"]),
-            (f"bank version {bank['bank_version']}", f"{_decision(bank['anomalous'])}, score {number(bank['score'])}"),
+            (f"bank version {bank['bank_version']}", f"{decision(bank['anomalous'])}, score {number(bank['score'])}"),
         ],
     )
 
@@ -51,11 +69,10 @@ def replayed(value: Mapping[str, Any]) -> None:
         for entry in value["different"]
     ]
     if rows:
-        show_table("another result", ("image", "recorded", "now", "difference"), rows[:_SHOWN])
-        _say_more(len(rows))
-    for entry in value["missing"][:_SHOWN]:
+        show_some("another result", ("image", "recorded", "now", "difference"), rows)
+    for entry in value["missing"][:SHOWN]:
         say(f"not scored: {entry['path']}: {entry['reason']}")
-    _say_more(len(value["missing"]))
+    say_more(len(value["missing"]))
 
 
 def explained(value: Mapping[str, Any]) -> None:
@@ -65,7 +82,7 @@ def explained(value: Mapping[str, Any]) -> None:
         f"{value['path']} in batch {value['batch']}, scoring {value['scoring']}",
         [
             ("score", f"{number(value['score'])}, threshold {number(value['threshold'])}"),
-            ("decision of the bank", _decision(value["anomalous"])),
+            ("decision of the bank", decision(value["anomalous"])),
             ("its worst patch", _place(here)),
             ("distance", number(nearest["distance"])),
             ("nearest normal patch", f"row {nearest['row']} of bank version {value['bank_version']}"),
@@ -88,17 +105,8 @@ def _place(position: Mapping[str, Any]) -> str:
 def _result(image: Mapping[str, Any]) -> str:
     if image["score"] is None:
         return f"failed: {image['reason']}"
-    return f"{image['score']:.9g} {_decision(image['anomalous'])}"
+    return f"{image['score']:.9g} {decision(image['anomalous'])}"
 
 
 def _difference(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
-
-
-def _decision(anomalous: bool) -> str:
-    return "ANOMALOUS" if anomalous else "normal"
-
-
-def _say_more(count: int) -> None:
-    if count > _SHOWN:
-        say(f"… and {count - _SHOWN} more, see --json")
