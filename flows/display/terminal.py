@@ -43,7 +43,8 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Row], *, heade
     for row in cells:
         table.add_row(*map(Text, row))
     console.print(f"  {title}", style="bold", markup=False)
-    console.print(Padding(table, (0, 0, 0, _INDENT)), soft_wrap=False)
+    # Not expanded: a file that the output goes to would have blanks at the end of every line.
+    console.print(Padding(table, (0, 0, 0, _INDENT), expand=False), soft_wrap=False)
 
 
 def _widths(rows: Sequence[Sequence[str]], space: int) -> list[int]:
@@ -65,6 +66,11 @@ def _width(words: Sequence[str]) -> int:
 def number(value: float | None) -> str:
     """Return a metric or a score as a person reads it."""
     return "no masks" if value is None else f"{value:.4f}"
+
+
+def counted(number: int, singular: str, plural: str | None = None) -> str:
+    """Return a number with the noun that it counts: ``1 batch``, ``2 batches``."""
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
 
 
 def moment(text: str) -> str:
