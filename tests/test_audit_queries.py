@@ -251,6 +251,52 @@ def test_history_tells_every_decision_with_its_gate_and_approval_and_each_reconc
     assert value["production"] == 2
 
 
+def test_a_withdrawal_stands_in_the_history_and_with_its_image(
+    ask: Ask, run: Run, place: Workspace, ledger: Ledger
+) -> None:
+    one, two = normal("one.png"), normal("two.png")
+    add_dataset(ledger, [one, two])
+    add_bank(ledger, 1)
+    decide(ledger, 1)
+    add_dataset(ledger, [one])
+    summary = {"path": two.path, "sha256": two.sha256, "reason": "a crack", "dataset_version": 2}
+    event = ledger.record_event("bottle", "withdraw", summary, who="eve")
+    add_bank(ledger, 2)
+    decide(ledger, 2)
+    told = ask("history", "bottle")["history"]
+    assert [(entry["kind"], entry["action"]) for entry in told] == [
+        ("decision", "promote"),
+        ("event", "withdraw"),
+        ("decision", "promote"),
+    ]
+    assert (told[1]["who"], told[1]["at"], told[1]["summary"]) == ("eve", event.at, summary)
+    (withdrawn,) = ask("normal", two.sha256)["withdrawn"]
+    assert withdrawn == {
+        "sequence": event.sequence,
+        "category": "bottle",
+        "at": event.at,
+        "who": "eve",
+        "path": two.path,
+        "reason": "a crack",
+        "dataset_version": 2,
+    }
+    assert ask("normal", one.sha256)["withdrawn"] == []
+    at = event.at.replace("T", " ")
+    assert f"  withdrawn {at} by eve: a crack\n" in run("audit", "normal", two.sha256, "-w", place.root).stdout
+    shown = run("audit", "history", "bottle", "-w", place.root).stdout
+    assert f"{two.path}: a crack; data-set version 2" in shown
+
+
+def test_history_says_in_sentences_what_was_put_right(run: Run, ask: Ask, place: Workspace, ledger: Ledger) -> None:
+    add_dataset(ledger, [normal("one.png")])
+    repairs = ["the alias named nothing; it follows", "the tag said so; it says so again"]
+    ledger.record_event("bottle", "reconcile", {"was": None, "is": 3, "repairs": repairs}, who="bob")
+    assert ask("history", "bottle")["history"][0]["summary"]["repairs"] == repairs
+    shown = " ".join(run("audit", "history", "bottle", "-w", place.root).stdout.replace("│", " ").split())
+    assert all(words in shown for words in ("was: nothing, is: version 3;", "it says so again"))
+    assert not set("[]{}'") & set(shown)
+
+
 def test_history_of_a_category_that_was_never_promoted_is_empty(ask: Ask, ledger: Ledger) -> None:
     add_dataset(ledger, [normal("one.png")])
     assert ask("history", "bottle") == {"category": "bottle", "production": None, "history": []}

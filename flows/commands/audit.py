@@ -109,7 +109,7 @@ def audit_at(
 
 @audit_app.command("history")
 def audit_history(category: Category, json: Json = False, workspace: Place = None) -> int:
-    """Show every decision about a category: who, when, from which bank to which, and why."""
+    """Show every decision about a category and every withdrawal: who, when, from which bank to which, and why."""
     return _ask(lambda audit, services: audit.history(services, category), workspace, json, display_history.history)
 
 

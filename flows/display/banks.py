@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from flows.display.lifecycle import bank_rows, metric_rows
-from flows.display.pieces import SHOWN, Value, decision, more, short, show_some
+from flows.display.pieces import SHOWN, Value, decision, more, say_more, short, show_some
 from flows.display.terminal import moment, number, say, show_pairs, to_the_second
 
 
@@ -27,6 +27,9 @@ def normal(value: Value) -> None:
     rows = [(entry["category"], _versions(entry), _part(entry), entry["path"]) for entry in value["memberships"]]
     title = f"image {short(value['sha256'])}: {'in these data-set versions' if rows else 'in no data-set version'}"
     show_some(title, ("category", "versions", "part", "path"), rows)
+    for entry in value["withdrawn"][:SHOWN]:
+        say(f"withdrawn {moment(entry['at'])} by {entry['who']}: {entry['reason']}")
+    say_more(len(value["withdrawn"]))
     banks = [
         (entry["category"], entry["bank_version"], entry["dataset_version"], _role(entry), len(entry["batches"]))
         for entry in value["banks"]

@@ -21,7 +21,7 @@ def at(value: Value) -> None:
 
 
 def history(value: Value) -> None:
-    """Show every decision about a category."""
+    """Show every decision about a category, and what was put right or withdrawn between them."""
     rows = [
         (entry["sequence"], moment(entry["at"]), _action(entry), _change(entry), entry["who"], _why(entry))
         for entry in value["history"]
@@ -44,8 +44,17 @@ def _change(entry: Value) -> str:
 def _why(entry: Value) -> str:
     """Return the reason of a decision, what the gate said, and which other record it belongs to."""
     if entry["kind"] == "event":
-        return "; ".join(f"{name}: {said}" for name, said in entry["summary"].items())
+        return _withdrawn(entry["summary"]) if entry["action"] == "withdraw" else _put_right(entry["summary"])
     gate = "" if entry["passed"] is None else f"; gate {'passed' if entry['passed'] else 'NOT passed'}"
     proposal = f"; approves {entry['proposal']}" if entry["proposal"] is not None else ""
     approval = f"; approved by {entry['approved_by']}" if entry["approved_by"] is not None else ""
     return f"{entry['reason']}{gate}{proposal}{approval}"
+
+
+def _withdrawn(summary: Value) -> str:
+    return f"{summary['path']}: {summary['reason']}; data-set version {summary['dataset_version']}"
+
+
+def _put_right(summary: Value) -> str:
+    was, now = ("nothing" if summary[name] is None else f"version {summary[name]}" for name in ("was", "is"))
+    return "; ".join([f"was: {was}, is: {now}", *summary.get("repairs", ())])

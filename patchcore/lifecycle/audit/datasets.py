@@ -3,7 +3,7 @@
 An image of the evaluation set is in no bank: banks were measured on it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +14,7 @@ from patchcore.errors import Refused
 from patchcore.lifecycle.audit.images import sha256_named
 from patchcore.lifecycle.bank_cache import bank_content
 from patchcore.lifecycle.evidence.archives import anomalous_of
+from patchcore.lifecycle.happenings import WITHDRAW
 from patchcore.lifecycle.services import Services
 
 _NORMAL = "train"
@@ -54,10 +55,10 @@ def normal(services: Services, sha256_or_file: str, *, fetch: bool = False) -> d
         fetch: Fetch banks that are not on this machine from the registry, to say what the image does in them.
 
     Returns:
-        ``memberships``; ``banks`` of those with the image among their normal images, with its ``role`` (remembered;
-        calibration: held out; None where the bank is not at hand), how many ``rows`` come from it, and the batches;
-        ``measured``, the banks that were only measured on it; ``unlisted``, the data-set versions of which the ledger
-        does not know the images.
+        ``memberships``; ``withdrawn``, each time that it was taken out, by whom and why; ``banks`` of those with the
+        image among their normal images, with its ``role`` (remembered; calibration: held out; None where the bank is
+        not at hand), how many ``rows`` come from it, and the batches; ``measured``, the banks that were only measured
+        on it; ``unlisted``, the data-set versions of which the ledger does not know the images.
 
     Raises:
         UsageError: It is neither a sha256 nor a file.
@@ -67,16 +68,30 @@ def normal(services: Services, sha256_or_file: str, *, fetch: bool = False) -> d
     places = services.ledger.memberships(sha256)
     normals = [place for place in places if place.part == _NORMAL]
     others = [place for place in places if place.part != _NORMAL]
+    unlisted = services.ledger.unlisted_datasets()
+    categories = {place.category for place in places} | {entry.category for entry in unlisted}
     return {
         "sha256": sha256,
         "memberships": [{**asdict(place), "normal": place.part == _NORMAL} for place in places],
+        "withdrawn": _withdrawals(services, sha256, categories),
         "banks": [_bank(services, bank, sha256, fetch=fetch) for bank in _built_from(services, normals)],
         "measured": [_name(bank) for bank in _built_from(services, others)],
-        "unlisted": [
-            {"category": entry.category, "dataset_version": entry.number}
-            for entry in services.ledger.unlisted_datasets()
-        ],
+        "unlisted": [{"category": entry.category, "dataset_version": entry.number} for entry in unlisted],
     }
+
+
+def _withdrawals(services: Services, sha256: str, categories: Collection[str]) -> list[dict[str, Any]]:
+    """Return when an image was taken out of categories, by whom and why, the first time first."""
+    events = [event for category in categories for event in services.ledger.events(category, WITHDRAW)]
+    named = ("path", "reason", "dataset_version")
+    return [
+        {
+            **{name: getattr(event, name) for name in ("sequence", "category", "at", "who")},
+            **{name: event.summary.get(name) for name in named},
+        }
+        for event in sorted(events, key=lambda event: event.sequence)
+        if event.summary.get("sha256") == sha256
+    ]
 
 
 def _built_from(services: Services, places: Sequence[Membership]) -> list[BankRecord]:

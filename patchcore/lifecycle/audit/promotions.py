@@ -6,6 +6,7 @@ from typing import Any
 
 from patchcore.adapters.ledger.records import Decision, Event, now, time_of, utc_text
 from patchcore.errors import Refused
+from patchcore.lifecycle.happenings import WITHDRAW
 from patchcore.lifecycle.services import Services
 
 RECONCILE = "reconcile"
@@ -57,15 +58,17 @@ def _require_past(moment: str, decisions: Sequence[Decision]) -> None:
 
 
 def history(services: Services, category: str) -> dict[str, Any]:
-    """Return every decision about a category and every time that its alias was put right, the first one first.
+    """Return every decision about a category, the first one first, and between them what else changed what it means.
 
-    Of a decision, ``passed`` is what the gate said (None where it was not asked) and ``approved_by`` the sequence of
-    the promotion that approved a proposal.
+    That are the times when its alias was put right, and when a normal image was withdrawn (``kind`` event). Of a
+    decision, ``passed`` is what the gate said (None where it was not asked) and ``approved_by`` the sequence of the
+    promotion that approved a proposal.
 
     Raises:
         Refused: The ledger knows no such category.
     """
-    decisions, events = services.ledger.history(category), services.ledger.events(category, RECONCILE)
+    decisions = services.ledger.history(category)
+    events = [entry for entry in services.ledger.events(category) if entry.action in {RECONCILE, WITHDRAW}]
     if not decisions and services.ledger.latest_dataset(category) is None:
         raise Refused(
             f"the ledger knows no category {category}",
