@@ -87,6 +87,7 @@ def test_a_folder_with_a_project_in_it_keeps_what_it_has(tmp_path: Path) -> None
     workspace = workspaces.init(folder)
     lines = workspace.ignore_file.read_text().splitlines()
     assert lines[:2] == ["*.log", "/work/"]
+    assert {"/drop/", "/quarantine/", "/batches/", "/archive/"} <= set(lines)  # what comes in and goes out
     assert len(lines) == len(set(lines))
     assert _git(workspace, "status", "--porcelain") == "?? notes\n"
 

@@ -18,7 +18,7 @@ from patchcore.params import CategoryName, Params, load_params
 from patchcore.progress import progress
 
 _PACKAGE = Path(patchcore.__file__).resolve().parent
-_IGNORED = ("/.patchcore/", "/work/", "/drop/", "/quarantine/", "/batches/", "/dvc_plots/")
+_IGNORED = ("/.patchcore/", "/work/", "/drop/", "/quarantine/", "/batches/", "/archive/", "/dvc_plots/")
 _NO_MASKS = "This category has no masks: pixel metrics are not measured.\n"
 
 
