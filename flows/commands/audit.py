@@ -158,5 +158,5 @@ def _incomplete(value: dict[str, Any]) -> Refused | None:
         f"batch {value['batch']} is not complete",
         got="; ".join(words[:3]) + (f"; and {len(words) - 3} more" if len(words) > 3 else ""),
         expected="every file recorded, and every record's file as it was",
-        remedy="bring the files back, or check the ledger with: patchcore audit verify",
+        remedy="bring the files back, or name their folder with --folder; the records: patchcore audit verify",
     )

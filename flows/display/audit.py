@@ -12,7 +12,7 @@ from flows.display.pieces import (
     show_scorings,
     show_some,
 )
-from flows.display.terminal import moment, number, say, show_pairs
+from flows.display.terminal import counted, moment, number, say, show_pairs
 
 
 def batch(value: Value) -> None:
@@ -86,9 +86,10 @@ def image(value: Value) -> None:
 
 def completeness(value: Value) -> None:
     """Show whether nothing of a batch was lost."""
-    files = "gone, not compared" if value["folder"] is None else f"{value['files']} files in {value['folder']}"
+    gone = value["folder"] is None
+    files = "gone, not compared" if gone else f"{counted(value['files'], 'file')} in {value['folder']}"
     show_pairs(
-        f"batch {value['batch']}, scoring {value['scoring']}: {'complete' if value['complete'] else 'NOT complete'}",
+        f"batch {value['batch']}, scoring {value['scoring']}: {_state(value)}",
         [
             ("images", f"{value['received']} received, {value['scored']} scored, {value['failed']} failed"),
             ("image records", value["images"]),
@@ -97,8 +98,17 @@ def completeness(value: Value) -> None:
         ],
     )
     problems = [(entry["path"] or "the batch", entry["problem"]) for entry in value["problems"]]
-    if problems:
+    if problems and not (value["recorded_completely"] and gone):  # the title says that already
         show_some("problems", ("path", "problem"), problems)
+
+
+def _state(value: Value) -> str:
+    """Return how much of a batch is there: of files that nobody can compare, nobody can say that they are."""
+    if value["complete"]:
+        return "complete"
+    if value["recorded_completely"] and value["folder"] is None:
+        return "recorded completely; its files were NOT compared: their folder is gone"
+    return "NOT complete"
 
 
 def _members(title: str, images: Sequence[Value]) -> None:

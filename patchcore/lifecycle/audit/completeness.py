@@ -11,6 +11,9 @@ from patchcore.lifecycle.scoring.received import Received, receive
 from patchcore.lifecycle.scoring.recorded import require_batch
 from patchcore.lifecycle.services import Services
 
+_Problem = tuple[str | None, str]
+"""The path that a problem is about, None where it is about the batch, and what it is."""
+
 
 def completeness(
     services: Services, batch: str, scoring: int | None = None, folder: Path | None = None
@@ -21,11 +24,13 @@ def completeness(
         services: The opened workspace.
         batch: The batch's name.
         scoring: Which of its scorings; None: the last.
-        folder: Where its files are now; None: where they were, and they are not looked at if that is gone.
+        folder: Where its files are now; None: where they were.
 
     Returns:
-        ``complete``; ``problems``, each with the path that it is about (None: about the batch); ``folder`` and the
-        number of ``files`` in it, both None where there is no folder to look at.
+        ``complete``: nothing is missing, neither a record nor a file; ``recorded_completely``: no record is; and
+        ``problems``, each with the path that it is about (None: about the batch). ``folder`` and the number of
+        ``files`` in it are None where there is no folder to look at: then nobody knows of the files, and the batch is
+        not ``complete``.
 
     Raises:
         Refused: There is no such batch, its images lie in an archive that is not here, or the folder has no files.
@@ -35,14 +40,15 @@ def completeness(
     place = folder or _folder(services, found.images)
     # A folder that is named must have files; one that was emptied since has lost them all.
     files = receive(services.workspace, place) if place and (folder or list_images(place)) else []
-    problems = [{"path": None, "problem": words} for words in _contradictions(found)]
-    if place:
-        problems += [{"path": path, "problem": words} for path, words in _differences(found.images, files, place)]
+    contradictions = list(_contradictions(found))
+    about_files = list(_differences(found.images, files, place)) if place else _uncompared(found.images)
+    problems = [*((None, words) for words in contradictions), *about_files]
     return {
         "batch": batch,
         "scoring": record.scoring,
         "category": record.category,
         "complete": not problems,
+        "recorded_completely": not contradictions,
         "received": record.received,
         "scored": record.scored,
         "failed": record.failed,
@@ -50,7 +56,7 @@ def completeness(
         "images_sha256": record.images_sha256,
         "folder": _shown(services, place) if place else None,
         "files": len(files) if place else None,
-        "problems": problems,
+        "problems": [{"path": path, "problem": words} for path, words in problems],
     }
 
 
@@ -72,6 +78,11 @@ def _contradictions(batch: RecordedBatch) -> Iterator[str]:
         yield "the digest of the images is not the one that was recorded"
 
 
+def _uncompared(images: Sequence[ImageScore]) -> list[_Problem]:
+    """Say that a batch's files are not to be had; one without images has none to lose."""
+    return [(None, "its files were not compared: their folder is gone")] if images else []
+
+
 def _folder(services: Services, images: Sequence[ImageScore]) -> Path | None:
     """Return the folder that the images were in, if it is there still."""
     folder = services.workspace.root / _common_folder(images)  # one outside the workspace is recorded in full
@@ -87,7 +98,7 @@ def _common_folder(images: Sequence[ImageScore]) -> PurePosixPath:
     return common
 
 
-def _differences(images: Sequence[ImageScore], files: Sequence[Received], folder: Path) -> Iterator[tuple[str, str]]:
+def _differences(images: Sequence[ImageScore], files: Sequence[Received], folder: Path) -> Iterator[_Problem]:
     """Say which recorded images and files are not the same, by the paths below their folders."""
     present = {_text(file.file.relative_to(folder)): file.sha256 for file in files}
     recorded = _below(images, set(present))
