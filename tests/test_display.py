@@ -2,16 +2,28 @@
 
 from collections.abc import Callable
 from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 
+from flows.display import scoring
 from flows.display.pieces import image_names
 from flows.display.terminal import counted, show_pairs, show_table
 
-Done = CompletedProcess[str]
+Caught = Callable[[Callable[[], int]], CompletedProcess[str]]
 
 
-def test_a_table_in_a_file_has_no_blanks_at_the_end_of_a_line(caught: Callable[[Callable[[], int]], Done]) -> None:
+def seen(caught: Caught, show: Callable[[dict[str, Any]], None], value: dict[str, Any]) -> str:
+    """Return what a person sees of a value."""
+
+    def work() -> int:
+        show(value)
+        return 0
+
+    return caught(work).stdout
+
+
+def test_a_table_in_a_file_has_no_blanks_at_the_end_of_a_line(caught: Caught) -> None:
     def work() -> int:
         show_table("a title", ("name", "words"), [("one", "short"), ("two", "a sentence " * 20)])
         show_pairs("pairs", [("name", "value")])
@@ -35,3 +47,33 @@ def test_images_go_by_their_file_names_until_two_share_one() -> None:
     assert image_names(["part/a.png", "/fab/a.png"]) == {"part/a.png": "part/a.png", "/fab/a.png": "/fab/a.png"}
     assert image_names(["a.png"]) == {"a.png": "a.png"}
     assert image_names([]) == {}
+
+
+def image(path: str, *, anomalous: bool = False) -> dict[str, object]:
+    return {"path": path, "score": 9.0 if anomalous else 1.0, "p_value": 0.5, "anomalous": anomalous}
+
+
+def test_a_scored_batch_tells_images_of_one_name_apart_and_which_scoring_it_is(
+    caught: Caught,
+) -> None:
+    first = {"scoring": 1, "scored_at": "2026-11-25T22:59:07.738708Z", "who": "eva", "bank_version": 1, "reason": None}
+    value = {
+        **first,
+        "batch": "4711",
+        "category": "cell",
+        "scoring": 2,
+        "images": [image("line/left/a.png", anomalous=True), image("line/right/a.png"), image("line/left/b.png")],
+        "failed": [],
+        "received": 3,
+        "scored": 3,
+        "threshold": 5.0,
+        "recorded_before": True,
+        "scorings": [first, {**first, "scoring": 2, "reason": "lens was cleaned"}],
+    }
+    shown = seen(caught, scoring.scored, value)
+    assert shown.startswith("  batch 4711, scoring 2: cell, bank version 1\n")
+    assert all(f"│ {name} " in shown for name in ("left/a.png", "right/a.png", "b.png"))
+    assert "│ 1       │ 2026-11-25 22:59:07.738708Z │" in shown
+    assert "scored before, on 2026-11-25 22:59:07.738708Z:" in shown
+    once = seen(caught, scoring.scored, {**value, "scoring": 1, "scorings": [first]})
+    assert once.startswith("  batch 4711: cell, bank version 1\n")

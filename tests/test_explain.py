@@ -1,6 +1,7 @@
 """Why a score: the worst patch, and the nearest patch of all that the bank remembers, with the image it is from."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -129,6 +130,8 @@ def test_the_picture_says_which_scoring_it_was_and_what_a_person_decided(
     assert second[:2] == first
     words = "normal" if anomalous else "ANOMALOUS"
     assert f"decided {words}, 20" in second[2]
+    assert re.search(r"scored \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}Z$", first[1])  # as tables show it
+    assert re.search(r", \d{4}-\d\d-\d\d \d\d:", second[2])
     assert second[2].endswith(": I can see it")
     with Image.open(tmp_path / "a.png") as before, Image.open(tmp_path / "b.png") as after:
         assert after.height > before.height

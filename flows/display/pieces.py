@@ -78,6 +78,5 @@ def image_names(paths: Sequence[str]) -> dict[str, str]:
     steps = zip(*(each[:-1] for each in parts.values()), strict=False)
     common = sum(1 for _ in takewhile(lambda step: len(set(step)) == 1, steps))
     uses = Counter(each[-1] for each in parts.values())
-    return {
-        path: str(PurePosixPath(*each[common:])) if uses[each[-1]] > 1 else each[-1] for path, each in parts.items()
-    }
+    shown = {path: each[common:] if uses[each[-1]] > 1 else each[-1:] for path, each in parts.items()}
+    return {path: str(PurePosixPath(*each)) for path, each in shown.items()}

@@ -3,24 +3,26 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flows.display.pieces import SHOWN, decision, say_more, show_scorings, show_some
-from flows.display.terminal import number, say, show_pairs, show_table
+from flows.display.pieces import SHOWN, decision, image_names, say_more, show_scorings, show_some
+from flows.display.terminal import moment, number, say, show_pairs, show_table
 
 
 def scored(value: Mapping[str, Any]) -> None:
     """Show a batch, the most anomalous images first, and the scorings that it had before."""
     images = sorted(value["images"], key=lambda image: -image["score"])
+    names = image_names([image["path"] for image in (*images, *value["failed"])])
     rows = [
         (
-            image["path"].rsplit("/", 1)[-1],
+            names[image["path"]],
             number(image["score"]),
             f"{image['p_value']:.3f}",
             decision(image["anomalous"]),
         )
         for image in images[:10]
     ]
+    again = f", scoring {value['scoring']}" if value["scoring"] > 1 else ""
     show_table(
-        f"batch {value['batch']}: {value['category']}, bank version {value['bank_version']}",
+        f"batch {value['batch']}{again}: {value['category']}, bank version {value['bank_version']}",
         ("image", "score", "p-value", "decision"),
         rows,
     )
@@ -33,7 +35,7 @@ def scored(value: Mapping[str, Any]) -> None:
         f"{anomalous} anomalous at threshold {value['threshold']:.2f}"
     )
     if value.get("recorded_before"):
-        say(f"scored before, on {value['scored_at']}: this is what was recorded")
+        say(f"scored before, on {moment(value['scored_at'])}: this is what was recorded")
     if len(value["scorings"]) > 1:
         show_scorings("scorings of this batch", value["scorings"])
 
@@ -46,7 +48,7 @@ def overridden(value: Mapping[str, Any]) -> None:
         [
             ("was", decision(value["old"])),
             ("is", decision(value["new"])),
-            ("decided by", f"{value['who']}, {value['at']}"),
+            ("decided by", f"{value['who']}, {moment(value['at'])}"),
             ("reason", value["reason"]),
             (f"bank version {bank['bank_version']}", f"{decision(bank['anomalous'])}, score {number(bank['score'])}"),
         ],
@@ -59,8 +61,8 @@ def replayed(value: Mapping[str, Any]) -> None:
     show_pairs(
         f"batch {value['batch']}, scoring {value['scoring']}, again by bank version {value['bank_version']}",
         [
-            ("then", f"{then['at']} by {then['who']}: {then['runtime']}, {then['code_version']}"),
-            ("now", f"{now['at']} by {now['who']}: {now['runtime']}, {now['code_version']}"),
+            ("then", f"{moment(then['at'])} by {then['who']}: {then['runtime']}, {then['code_version']}"),
+            ("now", f"{moment(now['at'])} by {now['who']}: {now['runtime']}, {now['code_version']}"),
             ("images", f"{value['received']} received, {value['equal']} with the same result, bit for bit"),
         ],
     )

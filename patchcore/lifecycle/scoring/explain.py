@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchcore import explanation
-from patchcore.adapters.ledger.records import ImageScore, RecordedBatch
+from patchcore.adapters.ledger.records import ImageScore, Override, RecordedBatch
 from patchcore.adapters.versioning_cache import kept_file
 from patchcore.errors import Fault, Refused
 from patchcore.explanation import Explanation
@@ -111,11 +111,18 @@ def _facts(services: Services, batch: RecordedBatch, image: ImageScore) -> list[
         f"{_decision(image.anomalous)}: score {image.score:.4f}, threshold {record.threshold:.4f}, "
         f"p-value {image.p_value:.4f}",
         f"batch {record.batch}, scoring {record.scoring}, {record.category}, bank version {record.bank_version}, "
-        f"scored {record.scored_at}",
-        *textwrap.wrap(
-            "".join(f"{each.who} decided {_decision(each.new)}, {each.at}: {each.reason}" for each in said[-1:]), 100
-        ),
+        f"scored {_moment(record.scored_at)}",
+        *textwrap.wrap("".join(_changed(entry) for entry in said[-1:]), 100),
     ]
+
+
+def _changed(entry: Override) -> str:
+    return f"{entry.who} decided {_decision(entry.new)}, {_moment(entry.at)}: {entry.reason}"
+
+
+def _moment(at: str) -> str:
+    """Return a recorded time as tables show it: 2026-01-31 02:13:00.250000Z."""
+    return at.replace("T", " ")
 
 
 def _decision(anomalous: bool | None) -> str:
