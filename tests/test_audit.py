@@ -80,7 +80,7 @@ def test_bank_shows_the_certificate_of_its_cover(ask: Ask, grown: tuple[Workspac
     assert second["rows"] == first["rows"] + second["rows_added"] > first["rows"]
     said = run("audit", "bank", "cell", 2, "-w", grown[0].root).stdout
     assert f"{second['rows']} ({second['rows_added']} added to the first, 0 merged)" in said
-    assert f"{second['radius']:.4f} of a row, all {second['patches']} of 2 arrivals" in said
+    assert f"{second['radius']:.4f} of a row, all {second['patches']} patches of 2 arrivals" in said
 
 
 def test_bank_is_fetched_for_its_certificate_only_when_asked(workspace: Workspace, run: Run) -> None:

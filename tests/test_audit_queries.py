@@ -210,6 +210,15 @@ def test_compare_counts_agreement_and_lists_disagreement(ask_filled: Ask) -> Non
     assert ask_filled("compare", "bottle", 1, 3)["compared"] == 0
 
 
+def test_compare_of_banks_with_no_batch_in_common_says_how_to_get_one(
+    ask_filled: Ask, run: Run, place: Workspace
+) -> None:
+    assert ask_filled("compare", "bottle", 1, 3)["batches"] == []
+    (line,) = run("audit", "compare", "bottle", 1, 3, "-w", place.root).stdout.splitlines()
+    assert "no batch was scored by both 1 and 3" in line
+    assert line.endswith("patchcore score bottle FOLDER --batch BATCH --rescore --reason TEXT")
+
+
 def test_compare_leaves_images_of_other_bytes_out(ask: Ask, ledger: Ledger) -> None:
     add_dataset(ledger, [normal("one.png")])
     for version in (1, 2):
@@ -400,10 +409,10 @@ def test_tables_fit_100_columns_and_show_the_answer(
         (("batch", "monday", "--images"), ("scoring 2 of 2", "a new bank", "I can see it", "three.png")),
         (("dataset", "bottle", "3"), ("its images: 5", "test/scratch", "banks built from it")),
         (("image", digest("scratch.png")), ("2 scorings", "normal, then", "ANOMALOUS", "eve")),
-        (("normal", digest("three.png")), ("2 to 2", "not on this machine", "tuesday", "passed")),
+        (("normal", digest("three.png")), ("2 to 2", "not unpacked here", "tuesday", "passed")),
         (("normal", digest("new.png")), ("evaluation, scratch", "measured on it, not built from it: bottle 3")),
         (("normal", digest("nobody")), ("in no data-set version",)),
-        (("bank", "bottle", "1"), ("promote", "monday", "--fetch gets it")),
+        (("bank", "bottle", "1"), ("promote", "monday", "--fetch reads it")),
         (("at", "bottle", now()), ("until", "now", "eve, promote", "promote 3")),
         (("compare", "bottle", "1", "2"), ("decided alike", "shift/scratch.png", "7.0000 ANOMALOUS", "2.0000 normal")),
         (("history", "bottle"), ("in production: version 3", "gate NOT passed", "approves", "reconcile")),

@@ -76,7 +76,7 @@ def image(value: Value) -> None:
         )
         for record in value["records"]
     ]
-    title = f"image {short(value['sha256'])}: {len(rows)} scorings"
+    title = f"image {short(value['sha256'])}: {counted(len(rows), 'scoring')}"
     show_some(title, ("scored at", "batch", "bank", "score", "threshold", "decision"), rows)
     if missing := value["archives_missing"]:
         say(f"archives that are not here, which may hold more: {', '.join(missing[:SHOWN])}{more(len(missing))}")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from flows.display.lifecycle import bank_rows, metric_rows
 from flows.display.pieces import SHOWN, Value, decision, more, say_more, short, show_some
-from flows.display.terminal import moment, number, say, show_pairs, to_the_second
+from flows.display.terminal import counted, moment, number, say, show_pairs, to_the_second
 
 
 def bank(value: Value) -> None:
@@ -12,10 +12,11 @@ def bank(value: Value) -> None:
     title = f"{value['category']}, bank version {value['bank_version']}, data-set version {value['dataset_version']}"
     rows = metric_rows(value["metrics"] or {})
     if found := value["certificate"]:
-        radius = f"{found['radius']:.4f} of a row, all {found['patches']} of {found['arrivals']} arrivals"
+        patches, arrivals = counted(found["patches"], "patch", "patches"), counted(found["arrivals"], "arrival")
+        radius = f"{found['radius']:.4f} of a row, all {patches} of {arrivals}"
         rows += [("bank rows", bank_rows(found["rows"], found)), ("every patch within", radius)]
     else:
-        rows.append(("its rows", "the bank is not on this machine, --fetch gets it"))
+        rows.append(("its rows", "the bank is not unpacked here, --fetch reads it"))
     show_pairs(title, rows)
     decisions = [(moment(entry["at"]), entry["action"], entry["who"], entry["reason"]) for entry in value["decisions"]]
     show_some(f"decisions about it: {len(decisions)}", ("at", "action", "who", "reason"), decisions)
@@ -49,6 +50,11 @@ def normal(value: Value) -> None:
 def compare(value: Value) -> None:
     """Show how often two banks decide alike, and where they do not."""
     first, second = value["first"]["bank_version"], value["second"]["bank_version"]
+    if not value["batches"] and not value["archived"]:
+        again = f"patchcore score {value['category']} FOLDER --batch BATCH --rescore --reason TEXT"
+        said = f"no batch was scored by both {first} and {second}; with one in production, score one of the other's"
+        say(f"{said}: {again}")
+        return
     show_pairs(
         f"{value['category']}, bank versions {first} and {second}",
         [
@@ -72,7 +78,8 @@ def compare(value: Value) -> None:
         show_some("decided differently", ("batch", "image", f"bank {first}", f"bank {second}"), rows)
     if value["archived"]:
         count = len(value["archived"])
-        say(f"not compared, for their images lie in an archive: {count} of {count + len(value['batches'])} batches")
+        batches = counted(count + len(value["batches"]), "batch", "batches")
+        say(f"not compared, for their images lie in an archive: {count} of {batches}")
 
 
 def _batches(title: str, entries: Sequence[Value]) -> None:
@@ -91,7 +98,8 @@ def _batches(title: str, entries: Sequence[Value]) -> None:
     ]
     show_some(title, ("batch", "bank", "scored at", "images", "passed", "alarms", "changed"), rows)
     if archived := sum(entry["passed"] is None for entry in entries):
-        say(f"not counted, for their images lie in an archive: {archived} of {len(entries)} batches")
+        batches = counted(len(entries), "batch", "batches")
+        say(f"not counted, for their images lie in an archive: {archived} of {batches}")
 
 
 def _versions(membership: Value) -> str:
@@ -106,5 +114,7 @@ def _part(entry: Value) -> str:
 
 def _role(entry: Value) -> str:
     if entry["role"] is None:
-        return "unknown: not on this machine, --fetch gets it"
-    return f"remembered, {entry['rows']} rows" if entry["role"] == "remembered" else "held out for calibration"
+        return "unknown: not unpacked here, --fetch reads it"
+    if entry["role"] == "remembered":
+        return f"remembered, {counted(entry['rows'], 'row')}"
+    return "held out for calibration"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flows.display.terminal import say, show_pairs
+from flows.display.terminal import counted, say, show_pairs
 
 
 def verified(value: Mapping[str, Any]) -> None:
@@ -14,18 +14,20 @@ def verified(value: Mapping[str, Any]) -> None:
         say(f"not checked: {note}")
     if value["first_bad"] is not None:
         say(f"first bad record: {value['first_bad']}")
-    compared = f"{value['anchors']} anchors" + ("" if value["banks"] is None else f", {value['banks']} banks")
+    compared = counted(value["anchors"], "anchor")
+    if value["banks"] is not None:
+        compared += f", {counted(value['banks'], 'bank')}"
     verdict = "sound" if value["ok"] else "NOT sound"
     part = value["checked"] != value["records"] and value["ok"]
-    counted = f"{value['checked']} of {value['records']}" if part else value["records"]
-    say(f"{counted} records, head {value['head'][:16]}…, {compared}: {verdict}")
+    checked = f"{value['checked']} of " if part else ""
+    say(f"{checked}{counted(value['records'], 'record')}, head {value['head'][:16]}…, {compared}: {verdict}")
 
 
 def exported(value: Mapping[str, Any]) -> None:
     """Show what was exported."""
     counts = [(kind, count) for kind, count in value["records"].items() if count and kind != "chain"]
     checkpoint = value["checkpoint"]
-    named = ("named by checkpoint", f"{checkpoint['size']} records, root {checkpoint['root'][:16]}…")
+    named = ("named by checkpoint", f"{counted(checkpoint['size'], 'record')}, root {checkpoint['root'][:16]}…")
     show_pairs(f"exported to {value['folder']}", [*counts, named])
     say(f"verify it anywhere with: patchcore audit verify --file {value['folder']}")
 
@@ -35,7 +37,7 @@ def archived(value: Mapping[str, Any]) -> None:
     if (done := value["archived"]) is None:
         say("nothing to archive: no batch was recorded before that time")
         return
-    say(f"{done['images']} images moved to archive {done['name']}, sha256 {done['sha256'][:16]}…")
+    say(f"{counted(done['images'], 'image')} moved to archive {done['name']}, sha256 {done['sha256'][:16]}…")
 
 
 def anchored(value: Mapping[str, Any]) -> None:

@@ -35,7 +35,7 @@ def batch(services: Services, name: str, scoring: int | None = None, *, images: 
         which = "" if scoring is None else f"scoring {scoring} of "
         raise Refused(
             f"no {which}batch {name!r} in the ledger",
-            got=f"{len(scorings)} scorings of that name",
+            got=f"{len(scorings)} scoring{'' if len(scorings) == 1 else 's'} of that name",
             expected="a batch that was scored",
             remedy="check the name",
         )
