@@ -67,6 +67,8 @@ def test_a_withdrawal_that_brings_an_earlier_content_back_ends_the_membership(
     done = run("withdraw", "cell", image.name, "--reason", "a crack", "--json", "-w", category.root)
     assert json.loads(done.stdout)["dataset_version"] == 1
     assert [(place.first, place.last) for place in services.ledger.memberships(sha256)] == [(2, 2)]
+    again = run("withdraw", "cell", sha256, "--reason", "a crack", "-w", category.root).stdout
+    assert f"patchcore audit normal {sha256}\n" in again  # to be pasted
     assert "2 to 2" in run("audit", "normal", sha256, "-w", category.root).stdout
     stayed = sha256_of(sorted(category.good_normals("cell").iterdir())[0])
     assert [(place.first, place.last) for place in services.ledger.memberships(stayed)] == [(1, None)]

@@ -56,5 +56,5 @@ def _show(value: dict[str, Any]) -> None:
             ("normal images now", value["normals"]),
         ],
     )
-    say(f"the banks that contain it: patchcore audit normal {value['sha256'][:16]}…")
+    say(f"the banks that contain it: patchcore audit normal {value['sha256']}")
     say(f"a bank without it: patchcore retrain {value['category']}")

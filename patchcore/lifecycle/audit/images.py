@@ -53,7 +53,7 @@ def sha256_named(sha256_or_file: str) -> str:
         f"{sha256_or_file} names no image",
         got=repr(sha256_or_file),
         expected="a file, or a sha256 of 64 hexadecimal digits",
-        remedy="check the path",
+        remedy="check the path; tables shorten a sha256, --json does not",
     )
 
 
