@@ -406,7 +406,10 @@ def test_tables_fit_100_columns_and_show_the_answer(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     questions = (
-        (("batch", "monday", "--images"), ("scoring 2 of 2", "a new bank", "I can see it", "three.png")),
+        (
+            ("batch", "monday", "--images"),
+            ("scoring 2 of 2", "a new bank", "I can see it", "images: 3", "three.png"),
+        ),
         (("dataset", "bottle", "3"), ("its images: 5", "test/scratch", "banks built from it")),
         (("image", digest("scratch.png")), ("2 scorings", "normal, then", "ANOMALOUS", "eve")),
         (("normal", digest("three.png")), ("2 to 2", "not unpacked here", "tuesday", "passed")),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flows.display import scoring
+from flows.display import audit, scoring
 from flows.display.pieces import image_names
 from flows.display.terminal import counted, show_pairs, show_table
 
@@ -77,3 +77,24 @@ def test_a_scored_batch_tells_images_of_one_name_apart_and_which_scoring_it_is(
     assert "scored before, on 2026-11-25 22:59:07.738708Z:" in shown
     once = seen(caught, scoring.scored, {**value, "scoring": 1, "scorings": [first]})
     assert once.startswith("  batch 4711: cell, bank version 1\n")
+
+
+def test_the_images_of_a_batch_begin_with_what_failed_and_what_is_anomalous(caught: Caught) -> None:
+    scored = [image("line/a.png"), image("line/b.png", anomalous=True), image("line/c.png")]
+    value = {
+        "scoring": 2,
+        "images": scored,
+        "failed": [{"path": "line/torn.png", "reason": "got a truncated file"}],
+        "overrides": [
+            {"scoring": 1, "path": "line/a.png", "new": True},
+            {"scoring": 2, "path": "line/c.png", "new": True},
+        ],
+    }
+    lines = [line for line in seen(caught, audit._own_images, value).splitlines() if ".png" in line]
+    cells = [[cell.strip() for cell in line.strip(" │").split("│")] for line in lines]
+    assert [(row[0], row[-1]) for row in cells] == [
+        ("torn.png", "failed: got a truncated file"),
+        ("b.png", "ANOMALOUS"),
+        ("a.png", "normal"),
+        ("c.png", "normal, then ANOMALOUS"),
+    ]

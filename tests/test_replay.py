@@ -97,6 +97,7 @@ def test_images_that_are_gone_or_changed_are_named_and_not_scored(services: Serv
     assert reasons[gone.name] == "no such file"
     assert "other bytes" in reasons[changed.name]
     assert "2 not to be had" in value["error"]
+    assert value["error"].endswith("; say with --folder FOLDER where the images are now")  # nothing else is known
 
 
 def test_images_that_were_moved_are_found_by_their_content(services: Services, line: Path, tmp_path: Path) -> None:

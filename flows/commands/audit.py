@@ -32,7 +32,10 @@ for question in (cli_replay.replay, cli_replay.explain):
 def audit_batch(
     batch: Batch,
     scoring: Scoring = None,
-    images: Annotated[bool, typer.Option("--images", help="List the images of the data-set version too.")] = False,
+    images: Annotated[
+        bool,
+        typer.Option("--images", help="List the bank's data-set images too, not the batch's own alone."),
+    ] = False,
     json: Json = False,
     workspace: Place = None,
 ) -> int:

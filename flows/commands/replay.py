@@ -1,7 +1,7 @@
 """`patchcore audit replay, explain`: whether a score comes out again, and where it came from."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,11 +34,19 @@ def replay(
             f"batch {batch} has not the same results again",
             got=f"{len(value['different'])} with another result, {len(value['missing'])} not to be had",
             expected=f"all {value['received']} as recorded",
-            remedy="compare runtime and code of then and now, and look for the images with --folder",
+            remedy=_remedy(value),
         )
         return Outcome(value, refusal)
 
     return finish(work, as_json=json, show=display.replayed)
+
+
+def _remedy(value: dict[str, Any]) -> str:
+    """Return what may help: where images are gone, nothing is known of the computation."""
+    steps = ["compare runtime and code of then and now"] if value["different"] else []
+    if value["missing"]:
+        steps.append("say with --folder FOLDER where the images are now")
+    return ", and ".join(steps)
 
 
 def explain(

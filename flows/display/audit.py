@@ -6,6 +6,7 @@ from flows.display.pieces import (
     SHOWN,
     Value,
     decision,
+    image_names,
     more,
     short,
     show_overrides,
@@ -38,6 +39,8 @@ def batch(value: Value) -> None:
     )
     if len(value["scorings"]) > 1:
         show_scorings("scorings", value["scorings"])
+    if value["images"] or value["failed"]:
+        _own_images(value)
     if value["overrides"]:
         show_overrides(value["overrides"])
     if (images := value["dataset_images"]["images"]) is not None:
@@ -111,6 +114,29 @@ def _state(value: Value) -> str:
     return "NOT complete"
 
 
+def _own_images(value: Value) -> None:
+    """Show the images of a batch: first those that failed, then the most anomalous, with what people said of them."""
+    scored = sorted(value["images"], key=lambda image: (not image["anomalous"], -image["score"]))
+    names = image_names([image["path"] for image in (*value["failed"], *scored)])
+    said = {each["path"]: each["new"] for each in value["overrides"] if each["scoring"] == value["scoring"]}
+    rows = [(names[image["path"]], "-", "-", f"failed: {image['reason']}") for image in value["failed"]]
+    rows += [
+        (
+            names[image["path"]],
+            number(image["score"]),
+            f"{image['p_value']:.3f}",
+            _decisions(image["anomalous"], said.get(image["path"])),
+        )
+        for image in scored
+    ]
+    show_some(f"its images: {len(rows)}", ("image", "score", "p-value", "decision"), rows)
+
+
+def _decisions(anomalous: bool, said: bool | None) -> str:
+    """Return what the bank decided, and what a person decided last, where somebody did."""
+    return decision(anomalous) + ("" if said is None else f", then {decision(said)}")
+
+
 def _members(title: str, images: Sequence[Value]) -> None:
     rows = [(entry["part"], entry["path"], short(entry["sha256"])) for entry in images]
     show_some(f"{title}: {len(rows)}", ("part", "path", "sha256"), rows)
@@ -126,5 +152,5 @@ def _said(record: Value) -> str:
     """Return what the bank decided, and what a person decided last, where somebody did."""
     if record["score"] is None:
         return "failed"
-    changed = f", then {decision(record['overrides'][-1]['new'])}" if record["overrides"] else ""
-    return f"{decision(record['anomalous'])}{changed}"
+    changes = [entry["new"] for entry in record["overrides"]]
+    return _decisions(record["anomalous"], changes[-1] if changes else None)
