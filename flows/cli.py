@@ -5,30 +5,49 @@ import io
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from flows.commands import promotion as cli_promotion
 from flows.commands.audit import audit_app
 from flows.commands.evidence import migrate
 from flows.commands.options import Category, Json, Place, place_of, place_with_prefect
+from flows.commands.score import override, score
 from flows.commands.withdraw import withdraw
 from flows.display import lifecycle as display
-from flows.display import scoring as display_scoring
-from flows.outcome import Outcome, finish
+from flows.outcome import Outcome, end, finish
 from patchcore.errors import UsageError
+
+_IN_ORDER = (
+    *("init", "add", "ingest", "retrain", "promote", "rollback", "score", "override", "audit", "serve"),
+    *("withdraw", "reconcile", "migrate", "demo"),
+)
+
+
+class _Commands(TyperGroup):
+    """The commands in the order in which a person comes to need them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return their names, those without a place at the end."""
+        return sorted(super().list_commands(ctx), key=lambda name: (*_IN_ORDER, name).index(name))
+
 
 app = typer.Typer(
     name="patchcore",
+    cls=_Commands,
     help="Memory banks for visual inspection: built from normal images, gated, promoted, scored with, and audited.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(audit_app, name="audit")
-app.command()(migrate)
-app.command()(withdraw)
+for _command in (
+    *(cli_promotion.promote, cli_promotion.rollback, cli_promotion.reconcile),
+    *(score, override, withdraw, migrate),
+):
+    app.command()(_command)
 
 
 def main() -> None:
@@ -52,12 +71,35 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer brings click's errors in modules of its own
             raise
-        # Without a command the help has been printed, and the error has no message.
-        got = error.format_message() or "no command"
-        words = UsageError("the command cannot be understood", got, "a command of patchcore", "see patchcore --help")
-        print(f"error: {words}", file=sys.stderr)  # noqa: T201
-        return words.exit_code
+        return end(_misunderstood(error, error.format_message()), as_json="--json" in arguments)
     return int(code or 0)
+
+
+def _misunderstood(error: Any, message: str) -> UsageError:
+    """Return what was wrong with a command line; a missing command has no message, for its help has been printed."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "patchcore"
+    of_group = context is None or hasattr(context.command, "list_commands")
+    expected = f"{'a command' if of_group else 'the arguments and options'} of {path}"
+    got = message.strip().rstrip(".") or "no command"
+    return UsageError("the command cannot be understood", got, expected, f"see {path} --help")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from patchcore.adapters.versioning import code_version
+
+        typer.echo(f"patchcore {code_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[  # its callback prints it
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
 
 
 @app.command()
@@ -109,10 +151,15 @@ def ingest(
     """Take new normal images: the good ones become a new data-set version, the others go to quarantine."""
 
     def work() -> Outcome:
-        place = place_with_prefect(workspace)
+        from flows.commands.early import require_new_images
+        from patchcore.lifecycle.services import open_services
+
+        place, images = place_with_prefect(workspace, category), folder.resolve() if folder else None
+        if images:
+            require_new_images(open_services(place.root), category, images)
         from flows.ingest import ingest as flow
 
-        return Outcome(flow(str(place.root), category, str(folder.resolve()) if folder else None))
+        return Outcome(flow(str(place.root), category, str(images) if images else None))
 
     return finish(work, as_json=json, show=display.ingested)
 
@@ -127,63 +174,14 @@ def retrain(
     """Validate, extract, build, evaluate, register, and promote what passes the gate."""
 
     def work() -> Outcome:
-        place = place_with_prefect(workspace)
+        place = place_with_prefect(workspace, category)
         from flows.retrain import retrain as flow
 
-        return cli_promotion.gated(flow(str(place.root), category, rebuild=rebuild))
+        value = flow(str(place.root), category, rebuild=rebuild)
+        # Of a bank that was decided on before there is no new decision.
+        return cli_promotion.gated({**value, **{name: value.get(name) for name in ("decision", "proposal")}})
 
     return finish(work, as_json=json, show=display.retrained)
-
-
-for _command in (cli_promotion.promote, cli_promotion.rollback, cli_promotion.reconcile):
-    app.command()(_command)
-
-
-@app.command()
-def score(
-    category: Category,
-    folder: Annotated[Path, typer.Argument(help="The images of the batch.")],
-    batch: Annotated[str, typer.Option(help="The batch's name; it is given once.")],
-    rescore: Annotated[
-        bool, typer.Option("--rescore", help="Score a batch once more, beside what is recorded.")
-    ] = False,
-    reason: Annotated[str | None, typer.Option(help="Why it is scored once more; the ledger keeps it.")] = None,
-    json: Json = False,
-    workspace: Place = None,
-) -> int:
-    """Score a batch with the bank in production, and write the ledger."""
-
-    def work() -> Outcome:
-        again = _reason_of_rescore(reason, rescore=rescore)
-        place = place_with_prefect(workspace)
-        from flows.score import score as flow
-
-        return Outcome(flow(str(place.root), category, str(folder.resolve()), batch, again))
-
-    return finish(work, as_json=json, show=display_scoring.scored)
-
-
-@app.command()
-def override(
-    batch: Annotated[str, typer.Argument(help="The batch's name.")],
-    image: Annotated[str, typer.Argument(help="The image: its path as recorded, its file name, or its sha256.")],
-    anomalous: Annotated[bool, typer.Option("--anomalous/--normal", help="What the image is.")],
-    reason: Annotated[str, typer.Option(help="Why; the ledger keeps it.")],
-    json: Json = False,
-    workspace: Place = None,
-) -> int:
-    """Record that a person decides otherwise about an image; what the bank said stays recorded too."""
-
-    def work() -> Outcome:
-        from patchcore.lifecycle.evidence.anchoring import anchor_and_tell
-        from patchcore.lifecycle.scoring.overrides import override as decide
-        from patchcore.lifecycle.services import open_services
-
-        services = open_services(place_of(workspace).root)
-        decided = decide(services, batch, image, anomalous=anomalous, reason=reason)
-        return Outcome({**decided, "anchored": anchor_and_tell(services, git=False)})
-
-    return finish(work, as_json=json, show=display_scoring.overridden)
 
 
 @app.command()
@@ -213,17 +211,3 @@ def demo(
         return Outcome()
 
     return finish(work, as_json=False, show=lambda _: None)
-
-
-def _reason_of_rescore(reason: str | None, *, rescore: bool) -> str | None:
-    """Return why a batch is scored again, None where it is not.
-
-    Raises:
-        UsageError: one was given without the other.
-    """
-    if rescore == bool(reason and reason.strip()):
-        return reason.strip() if reason else None
-    got = "--rescore without a reason" if rescore else "--reason without --rescore"
-    raise UsageError(
-        "a batch is scored again for a reason", got=got, expected="both or neither", remedy="add the other"
-    )

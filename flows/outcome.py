@@ -47,10 +47,20 @@ def finish(work: Callable[[], Outcome], *, as_json: bool, show: Callable[[dict[s
             tell(json.dumps(value if error is None else {**value, "error": str(error)}, ensure_ascii=False))
         elif value:
             show(value)
-    if error is not None:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return error.exit_code
-    return 0
+    return 0 if error is None else _tell_error(error)
+
+
+def end(error: PatchcoreError, *, as_json: bool) -> int:
+    """Tell how a command ended before it began; return the exit code."""
+    if as_json:
+        with _clean_stdout(as_json) as tell:
+            tell(json.dumps({"error": str(error)}, ensure_ascii=False))
+    return _tell_error(error)
+
+
+def _tell_error(error: PatchcoreError) -> int:
+    print(f"error: {error}", file=sys.stderr)  # noqa: T201
+    return error.exit_code
 
 
 @contextmanager

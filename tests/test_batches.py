@@ -118,6 +118,8 @@ def test_an_image_that_cannot_be_read_is_recorded_as_failed(services: Services, 
     done = run("score", "cell", line, "--batch", "b1", "--json", "-w", services.workspace.root)
     value = json.loads(done.stdout)
     assert done.returncode == 0
+    warning = "2 of 9 images could not be scored and are recorded as failed: see patchcore audit batch b1"
+    assert f"warning: {warning}\n" in done.stderr
     assert (value["received"], value["scored"], len(value["failed"])) == (9, 7, 2)
     assert len(value["images"]) == 7
     reasons = {Path(entry["path"]).name: entry["reason"] for entry in value["failed"]}
@@ -166,6 +168,7 @@ def test_the_same_batch_again_returns_the_record_and_scores_nothing(services: Se
     value = json.loads(done.stdout)
     assert (done.returncode, value.pop("recorded_before")) == (0, True)
     assert value.pop("anchored")["failures"] == []
+    assert value.pop("reconciled") == []
     (entry,) = value.pop("scorings")
     assert (entry["scoring"], entry["scored_at"]) == (1, first["scored_at"])
     assert value == json.loads(json.dumps(first))

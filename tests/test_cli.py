@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from flows.outcome import Outcome, finish
+from patchcore import __version__
 from patchcore.errors import Fault, Refused, UsageError
 from patchcore.layout import Workspace
 from patchcore.progress import progress
@@ -47,15 +48,94 @@ def test_bad_usage_exits_with_2_and_one_line(run: Run, words: tuple[str, ...]) -
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "got", "expected"),
+    [
+        (("dance", "--json"), "No such command 'dance'", "a command of patchcore; see patchcore --help"),
+        (
+            ("audit", "who", "--json"),
+            "No such command 'who'",
+            "a command of patchcore audit; see patchcore audit --help",
+        ),
+        (
+            ("score", "cell", "--json"),
+            "Missing argument 'folder'",
+            "the arguments and options of patchcore score; see patchcore score --help",
+        ),
+    ],
+)
+def test_bad_usage_is_json_where_that_is_asked_for_and_names_the_help_of_the_command(
+    run: Run, words: tuple[str, ...], got: str, expected: str
+) -> None:
+    done = run(*words)
+    error = f"the command cannot be understood: got {got}, expected {expected}"
+    assert (done.returncode, json.loads(done.stdout)) == (2, {"error": error})
+    assert done.stderr == f"error: {error}\n"
+
+
+def test_help_is_in_the_order_of_use(run: Run) -> None:
+    words = [line.strip("│ ").split(" ")[0] for line in run("--help").stdout.splitlines()]
+    order = "init add ingest retrain promote rollback score override audit serve withdraw reconcile migrate demo"
+    assert " ".join(word for word in words if word in order.split()) == order
+
+
+def test_the_program_says_its_version(run: Run) -> None:
+    done = run("--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"patchcore {__version__}")
+
+
+def test_an_override_without_a_decision_names_both(run: Run, promoted: Workspace) -> None:
+    done = run("override", "b1", "a.png", "--reason", "r", "-w", promoted.root)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "expected --normal or --anomalous" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("retrain", "nut"), "no category 'nut'"),
+        (("ingest", "nut", "."), "no category 'nut'"),
+        (("ingest", "cell", "nowhere"), "nowhere holds no images: got no such folder"),
+        (("ingest", "cell", "nothing"), "nothing holds no images: got an empty folder"),
+        (("score", "nut", ".", "--batch", "b"), "no category 'nut'"),
+        (("score", "cell", "nowhere", "--batch", "b"), "nowhere: got no such folder"),
+        (("score", "cell", "nothing", "--batch", "b"), "nothing: got an empty folder"),
+        (("score", "cell", ".", "--batch", "a/b"), "'a/b' cannot name a batch"),
+        (("score", "cell", ".", "--batch", "b", "--rescore", "--reason", "r"), "batch b cannot be scored again"),
+        (("promote", "nut", "1"), "no category 'nut'"),
+        (("promote", "cell", "9"), "the ledger knows no bank version 9 of cell"),
+        (("rollback", "nut", "--reason", "r"), "no category 'nut'"),
+        (("rollback", "cell", "--reason", "r"), "cell cannot go back: got no version named"),
+        (("rollback", "cell", "--reason", "r", "--to", "9"), "cell cannot go back: got version 9"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_prefect_starts(
+    run: Run,
+    promoted: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    error: str,
+) -> None:
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "image.png").touch()
+    monkeypatch.chdir(tmp_path)
+    for flow in ("ingest", "retrain", "score", "promote"):
+        monkeypatch.setitem(sys.modules, f"flows.{flow}", None)  # an import would fail, with exit code 1
+    done = run(*words, "--json", "-w", promoted.root)
+    assert done.returncode == 3, done.stderr
+    assert error in json.loads(done.stdout)["error"]
+
+
 @pytest.mark.parametrize("words", [(), ("audit",)])
 def test_without_a_command_there_is_help_and_one_line_of_error(run: Run, words: tuple[str, ...]) -> None:
     done = run(*words)
     assert done.returncode == 2
     assert "Usage: patchcore" in done.stdout
-    assert done.stderr == (
-        "error: the command cannot be understood: got no command, expected a command of patchcore; "
-        "see patchcore --help\n"
-    )
+    path = " ".join(("patchcore", *words))
+    expected = f"expected a command of {path}; see {path} --help"
+    assert done.stderr == f"error: the command cannot be understood: got no command, {expected}\n"
 
 
 def test_a_terminal_that_lacks_a_letter_gets_an_escape(tmp_path: Path) -> None:

@@ -56,7 +56,12 @@ def test_a_version_is_promoted_by_hand_through_the_gate(services: Services, run:
 def test_what_is_in_production_already_is_promoted_without_a_new_decision(services: Services, run: Run) -> None:
     before = services.ledger.history("cell")
     done = run("promote", "cell", 2, "--json", "-w", services.workspace.root)
-    assert (done.returncode, json.loads(done.stdout)["promoted"]) == (0, False)
+    value = json.loads(done.stdout)
+    assert (done.returncode, value["promoted"], value["decision"]) == (0, False, None)
+    assert value["production_since"] == before[-1].at
+    shown = run("promote", "cell", 2, "-w", services.workspace.root).stdout
+    since = before[-1].at.replace("T", " ")
+    assert f"  version 2 is in production already, since {since}, nothing to decide\n" in shown
     assert services.ledger.history("cell") == before
 
 

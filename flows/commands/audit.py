@@ -19,7 +19,7 @@ Batch = Annotated[str, typer.Argument(help="The batch's name.")]
 Scoring = Annotated[int | None, typer.Option(help="Which scoring of the batch; else the last.")]
 Image = Annotated[str, typer.Argument(help="The image's sha256, or the file.")]
 Version = Annotated[int, typer.Argument(help="A bank version.")]
-Fetch = Annotated[bool, typer.Option("--fetch", help="Fetch banks that this machine has not from the registry.")]
+Fetch = Annotated[bool, typer.Option("--fetch", help="Read banks that are not unpacked here from the registry.")]
 
 audit_app = typer.Typer(help="Questions about the past, answered from the ledger.", no_args_is_help=True)
 for command in (cli_evidence.verify, cli_evidence.export, cli_evidence.archive, cli_evidence.anchor):

@@ -27,10 +27,16 @@ def place_of(workspace: Path | None) -> Workspace:
     return found
 
 
-def place_with_prefect(workspace: Path | None) -> Workspace:
-    """Return the workspace, the environment ready for the import of Prefect; refuse early what no flow could mend."""
+def place_with_prefect(workspace: Path | None, category: str | None = None) -> Workspace:
+    """Return the workspace, the environment ready for the import of Prefect; refuse early what no flow could mend.
+
+    Raises:
+        Refused: there is no workspace, its params.yaml is wrong, or has no such category.
+    """
     from patchcore.params import load_params
 
     place = place_of(workspace)
-    load_params(place.params)
+    params = load_params(place.params)
+    if category is not None:
+        params.require(category)
     return place

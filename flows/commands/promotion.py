@@ -25,14 +25,20 @@ def promote(
     """Bring a bank version to production, if it passes the gate."""
 
     def work() -> Outcome:
+        from patchcore.lifecycle.bank_cache import bank_record
+        from patchcore.lifecycle.services import open_services
+
         _require_meaning(reason, force=force, propose=propose, approve=approve)
         why = reason or ("" if approve else _BY_HAND)
-        place = place_with_prefect(workspace)
+        services = open_services(place_with_prefect(workspace, category).root)
+        bank_record(services, category, version)  # before Prefect starts: there must be one
         from flows.promote import promote as flow
 
         step: Literal["promote", "propose", "approve"]
         step = "approve" if approve else "propose" if propose else "promote"
-        return gated(flow(str(place.root), category, version, why, step, force))
+        value = flow(str(services.workspace.root), category, version, why, step, force)
+        production = services.ledger.production(category)
+        return gated({**value, "production_since": production.since if production else None})
 
     return finish(work, as_json=json, show=display_promotion.judged)
 
@@ -47,10 +53,14 @@ def rollback(
     """Bring back the bank version that was in production before."""
 
     def work() -> Outcome:
-        place = place_with_prefect(workspace)
+        from flows.commands.early import require_way_back
+        from patchcore.lifecycle.services import open_services
+
+        services = open_services(place_with_prefect(workspace, category).root)
+        require_way_back(services, category, reason, to)
         from flows.promote import rollback as flow
 
-        return Outcome(flow(str(place.root), category, reason, to))
+        return Outcome(flow(str(services.workspace.root), category, reason, to))
 
     return finish(work, as_json=json, show=display_promotion.rolled_back)
 

@@ -14,7 +14,10 @@ def judged(value: Mapping[str, Any]) -> None:
     if value["proposed"]:
         category, version = value["category"], value["bank_version"]
         say(f"proposed; another person approves it with: patchcore promote {category} {version} --approve")
-    production = value["production"]
+    production, since = value["production"], value.get("production_since")
+    if since and value["decision"] is None and production == value["bank_version"]:
+        say(f"version {production} is in production already, since {moment(since)}, nothing to decide")
+        return
     say(f"in production: {'nothing' if production is None else f'version {production}'}")
 
 

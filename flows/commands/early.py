@@ -1,0 +1,55 @@
+"""What a command refuses before Prefect starts, which takes seconds: by the very checks that its flow makes again.
+
+Nothing here decides: a check that passes holds for this moment only.
+"""
+
+from pathlib import Path
+
+from patchcore.adapters.ledger.records import CHANGES_PRODUCTION
+from patchcore.images import list_images
+from patchcore.lifecycle.services import Services
+
+
+def require_new_images(services: Services, category: str, folder: Path) -> None:
+    """Refuse to ingest a folder that has no images.
+
+    Raises:
+        Refused: it is missing or empty, and is not the category's drop folder.
+    """
+    from patchcore.lifecycle.intake.ingest import ingest
+    from patchcore.lifecycle.intake.listing import list_candidates
+
+    if not list_candidates(folder)[0]:
+        with services.alone():  # it mends what a killed run left, before it looks
+            ingest(services.workspace, category, folder, services.params)
+
+
+def require_batch(services: Services, category: str, folder: Path, batch: str, reason: str | None) -> None:
+    """Refuse a batch that cannot be scored, as far as that can be said without reading its files.
+
+    Raises:
+        Refused: no bank is in production, the folder is missing or empty, the batch's name is none, or a batch is to
+            be scored again that never was.
+    """
+    from patchcore.lifecycle.scoring.batches import receive, recorded, resolve
+
+    production = resolve(services, category)
+    if not list_images(folder):
+        receive(services.workspace, folder)
+    if not services.ledger.scorings(batch):
+        recorded(services, batch, category, (), production.bank_sha256, reason)
+
+
+def require_way_back(services: Services, category: str, reason: str, to: int | None) -> None:
+    """Refuse a rollback that leads nowhere: a person in a hurry is to know that at once.
+
+    Raises:
+        UsageError: there is no reason.
+        Refused: no other version was in production, or not the one that is named.
+    """
+    from patchcore.lifecycle.production.promotion import rollback
+
+    history = services.ledger.history(category)
+    known = {decision.to_version for decision in history if decision.action in CHANGES_PRODUCTION}
+    if len(known) < 2 or to not in {None, *known}:  # so that this one cannot but refuse
+        rollback(services, category, reason=reason, to=to)
