@@ -3,9 +3,10 @@
 Nothing here decides: a check that passes holds for this moment only.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from patchcore.adapters.ledger.records import CHANGES_PRODUCTION
+from patchcore.adapters.ledger.records import CHANGES_PRODUCTION, Decision
 from patchcore.images import list_images
 from patchcore.lifecycle.services import Services
 
@@ -45,11 +46,17 @@ def require_way_back(services: Services, category: str, reason: str, to: int | N
 
     Raises:
         UsageError: there is no reason.
-        Refused: no other version was in production, or not the one that is named.
+        Refused: no other version was in production, or not the one that is named, or all were gone back from.
     """
     from patchcore.lifecycle.production.promotion import rollback
 
-    history = services.ledger.history(category)
-    known = {decision.to_version for decision in history if decision.action in CHANGES_PRODUCTION}
-    if len(known) < 2 or to not in {None, *known}:  # so that this one cannot but refuse
-        rollback(services, category, reason=reason, to=to)
+    changes = [each for each in services.ledger.history(category) if each.action in CHANGES_PRODUCTION]
+    known = {each.to_version for each in changes}
+    if len(known) < 2 or to not in {None, *known} or _is_back_at_the_first(changes, reason):
+        rollback(services, category, reason=reason, to=to)  # it cannot but refuse
+
+
+def _is_back_at_the_first(changes: Sequence[Decision], reason: str) -> bool:
+    """Say whether rollbacks led to the first version of all; for the same reason again it is the one that is done."""
+    first, last = changes[0], changes[-1]
+    return (last.action, last.to_version) == ("rollback", first.to_version) and last.reason != reason
