@@ -42,13 +42,14 @@ def retrain(workspace: str, category: str, drop: bool = False, rebuild: bool = F
     services = open_services(workspace)
     services.params.require(category)
     try:
-        check_services(workspace)
         if drop:
             due = due_work(services, category, datetime.now(UTC))
             leave_markdown("schedule", category, f"# {category}: {due.work}\n\n{due.reason}\n")
             if due.work == "nothing":
                 return {"category": category, "promoted": False, "new": False, "reason": due.reason}
             rebuild = rebuild or due.work == "rebuild"
+        check_services(workspace)
+        if drop:
             ingest(workspace, category, settle=services.params.schedule.settle_seconds)
         result, events = bring_up_to_date(services, category, rebuild=rebuild)
     except Exception as error:

@@ -76,6 +76,6 @@ def test_a_recall_says_how_many_batches_lie_in_archives_and_an_override_that_its
     for question, words in (
         (("bank", "bottle", 2), "not counted, for their images lie in an archive: 2 of 2 batches"),
         (("normal", digest("three.png")), "not counted, for their images lie in an archive: 2 of 2 batches"),
-        (("compare", "bottle", 1, 2), "not compared, for their images lie in an archive: 1 of 1 batches"),
+        (("compare", "bottle", 1, 2), "not compared, for their images lie in an archive: 1 of 1 batch"),
     ):
         assert words in ask("audit", *question)[0].stdout

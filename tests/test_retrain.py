@@ -12,6 +12,7 @@ from PIL import Image
 
 from patchcore.adapters.ledger.records import Event
 from patchcore.errors import Fault
+from patchcore.files import sha256_of
 from patchcore.lifecycle.intake.due import due_work, situation
 from patchcore.lifecycle.production import promotion, registration
 from patchcore.lifecycle.production.registration import record_dataset
@@ -82,8 +83,9 @@ def bad_image(services: Services, draw: Draw) -> Path:
 
 
 def withdraw(services: Services, image: Path) -> Event:
+    summary = {"path": image.name, "sha256": sha256_of(image), "reason": "a crack", "dataset_version": 1}
     image.unlink()
-    return services.ledger.record_event(CATEGORY, "withdraw", {"dataset_version": 1, "sha256": "0"}, who="ann")
+    return services.ledger.record_event(CATEGORY, "withdraw", summary, who="ann")
 
 
 def undone(services: Services) -> str | None:
@@ -136,7 +138,7 @@ def test_images_that_a_person_restored_are_recorded_by_the_retrain_that_finds_th
     assert retrain(services)["production"] == 1
     (event,) = services.ledger.events(CATEGORY, "ingest")
     assert (event.summary["dataset_version"], event.summary["new_normals"]) == (1, 0)
-    assert [text.partition(";")[2] for text in told] == ["", " data-set version 1 has 12 normal images", ""]
+    assert [text.partition(";")[2] for text in told] == ["", " data-set version 1 has 20 normal images", ""]
 
 
 def test_what_a_killed_run_left_is_work_for_the_schedule(candidates: Services, draw: Draw) -> None:
