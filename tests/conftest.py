@@ -36,6 +36,8 @@ for switch, value in {
     "DVC_NO_ANALYTICS": "1",
     "GX_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    # As every command has it: a busy machine takes its time. Prefect reads it once, when it is imported.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
 }.items():
     os.environ[switch] = value
 
