@@ -36,7 +36,7 @@ from tests.postgresql import new_database
 Draw = Callable[..., NDArray[np.uint8]]
 Copy = Callable[[Workspace, Path], Workspace]
 
-_POINTS = int(os.environ.get("PATCHCORE_KILL_POINTS", "42"))
+_POINTS = int(os.environ.get("PATCHCORE_KILL_POINTS", "54"))
 _SEED = int(os.environ.get("PATCHCORE_KILL_SEED", "0"))
 _SHARES = {
     "ingest": 0.22,
