@@ -37,7 +37,7 @@ check: .venv/ready
 format: .venv/ready
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
-	$(BIN)/python tests/test_pipeline.py
+	$(BIN)/python tests/integration/dvc/test_pipeline.py
 
 constraints:
 	rm -rf .venv

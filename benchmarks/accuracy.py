@@ -11,15 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from flows.demo_data import choose_images
-from patchcore import calibration, coreset, metrics, scoring
-from patchcore.evaluation import score_stored
-from patchcore.extractor import open_extractor
-from patchcore.feature_store import FeatureStore
-from patchcore.files import sha256_of
-from patchcore.index import NearestNeighbours
-from patchcore.params import load_params
-from patchcore.progress import progress
+from patchcore._util.files import sha256_of
+from patchcore._util.progress import progress
+from patchcore.bank import calibration, scoring
+from patchcore.cli.demo.data import choose_images
+from patchcore.config.params import load_params
+from patchcore.coreset import kcenter
+from patchcore.evaluation import metrics
+from patchcore.evaluation.evaluate import score_stored
+from patchcore.extraction.extractor import open_extractor
+from patchcore.extraction.store import FeatureStore
+from patchcore.search.index import NearestNeighbours
 
 _PARAMS = load_params(Path(__file__).resolve().parent.parent / "params.yaml")
 
@@ -49,7 +51,7 @@ def _measure(
     kept = store.load_many([sha256 for sha256, held in zip(digests, out, strict=True) if not held])
     patches = kept.reshape(-1, kept.shape[-1])  # (N, D)
     size = round(_PARAMS.build.coreset_ratio * len(patches))
-    rows = patches[coreset.select(patches, size, seed=_PARAMS.build.seed).indices]
+    rows = patches[kcenter.select(patches, size, seed=_PARAMS.build.seed).indices]
     held = _scores(store, [sha256 for sha256, held in zip(digests, out, strict=True) if held], rows)
     limit = calibration.threshold(held, _PARAMS.build.false_alarm_rate)
     scores = _scores(store, [digest[path] for path in evaluation], rows)

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 import patchcore
 from benchmarks.common import squares
-from patchcore import coreset
-from patchcore.bank_format import BankArrays, save
-from patchcore.extractor import open_extractor
-from patchcore.params import ExtractParams
-from patchcore.scoring import score
+from patchcore.bank.format import BankArrays, save
+from patchcore.bank.scoring import score
+from patchcore.config.params import ExtractParams
+from patchcore.coreset import kcenter
+from patchcore.extraction.extractor import open_extractor
 
 _CHUNK = 64  # images decoded at a time
 
@@ -37,12 +37,12 @@ def make_banks(
     features = np.concatenate([extractor.network(part) for part in parts])  # (images, h, w, D)
     patches = features.reshape(-1, features.shape[-1])  # (N, D)
     sizes = [round(ratio * len(patches)) for ratio in ratios]
-    chosen = coreset.select(patches, max(sizes), seed=0, projection_dim=projection)
+    chosen = kcenter.select(patches, max(sizes), seed=0, projection_dim=projection)
     entries = [{"path": path.name, "sha256": "0" * 64} for path in images]
     written = []
     for ratio, size in zip(ratios, sizes, strict=True):
         # Every prefix of a selection is a coreset.
-        prefix = coreset.Coreset(chosen.indices[:size], chosen.radii[:size])
+        prefix = kcenter.Coreset(chosen.indices[:size], chosen.radii[:size])
         arrays = _arrays(features, prefix)
         description = {
             "library": patchcore.__version__,
@@ -69,8 +69,8 @@ def make_banks(
     return written
 
 
-def _arrays(features: NDArray[np.float32], chosen: coreset.Coreset) -> BankArrays:
-    from patchcore.index import NearestNeighbours
+def _arrays(features: NDArray[np.float32], chosen: kcenter.Coreset) -> BankArrays:
+    from patchcore.search.index import NearestNeighbours
 
     rows = np.ascontiguousarray(features.reshape(-1, features.shape[-1])[chosen.indices])  # (M, D)
     sources = np.stack(np.unravel_index(chosen.indices, features.shape[:3]), axis=1).astype(np.int32)

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.common import stopwatch
-from patchcore.features import create_network
-from patchcore.params import ExtractParams
-from patchcore.weights import find_weights, load_state
+from patchcore.config.params import ExtractParams
+from patchcore.extraction.batching import create_network
+from patchcore.extraction.weights import find_weights, load_state
 
 Pixels = NDArray[np.float32]  # (B, 3, S, S), normalised
 

@@ -22,7 +22,7 @@ from itertools import count
 from pathlib import Path
 
 from benchmarks.common import Table, interleaved
-from flows.demo_data import choose_images, lay_out
+from patchcore.cli.demo.data import choose_images, lay_out
 
 _CATEGORY = "solar"
 _TARGETS = {"retrain, nothing new": "at most 12", "score, 8 images": "at most 10"}
@@ -77,7 +77,7 @@ class Commands:
         return ["score", _CATEGORY, str(self._batch), "--batch", f"batch-{next(self._number)}"]
 
     def _run(self, arguments: Sequence[str], *switches: str) -> tuple[float, str]:
-        command = [sys.executable, *switches, "-c", "from flows.cli import main; main()", *arguments]
+        command = [sys.executable, *switches, "-c", "from patchcore.cli.app import main; main()", *arguments]
         started = time.perf_counter()
         environment = {**os.environ, "PATCHCORE_WORKSPACE": str(self._root)}
         done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)

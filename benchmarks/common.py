@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.peers import Peer, in_peer
+from patchcore.config.params import Params, load_params
 from patchcore.errors import Refused
-from patchcore.images import load_rgb
-from patchcore.params import Params, load_params
+from patchcore.images.decoding import load_rgb
 
 __all__ = [
     "ROOT",

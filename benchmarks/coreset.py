@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from benchmarks.common import Table, params, solar_cells
 from benchmarks.peers import in_peer
-from patchcore import coreset
-from patchcore.extractor import open_extractor
-from patchcore.feature_store import FeatureStore
-from patchcore.files import sha256_of
-from patchcore.index import NearestNeighbours
+from patchcore._util.files import sha256_of
+from patchcore.coreset import kcenter
+from patchcore.extraction.extractor import open_extractor
+from patchcore.extraction.store import FeatureStore
+from patchcore.search.index import NearestNeighbours
 
 Features = NDArray[np.float32]
 
@@ -44,7 +44,7 @@ def main() -> None:
         raw = _features(Path(folder), arguments.images)
         generator = np.random.default_rng(0)
         projection = (generator.standard_normal((raw.shape[1], 128)) / np.sqrt(128)).astype(np.float32)
-        coreset.select(raw[:20_000], 50, seed=0)  # compiles, or reads what was compiled
+        kcenter.select(raw[:20_000], 50, seed=0)  # compiles, or reads what was compiled
         for patches in (raw @ projection, raw):
             if patches.shape[1] in (arguments.features or [patches.shape[1]]):
                 _compare(patches, Path(folder) / "features.npy", arguments).show()
@@ -81,7 +81,7 @@ def _compare(patches: Features, file: Path, arguments: argparse.Namespace) -> Ta
 def _ours(patches: Features, size: int) -> Selection:
     told: list[int] = []
     started = time.perf_counter()
-    chosen = coreset.select(patches, size, seed=0, progress=told.append)
+    chosen = kcenter.select(patches, size, seed=0, progress=told.append)
     return Selection(time.perf_counter() - started, chosen.indices, len(told))
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from benchmarks.common import Table, bottle, interleaved, solar_cells, stopwatch
 from patchcore.errors import Refused
-from patchcore.images import rgb_of_bytes
+from patchcore.images.decoding import rgb_of_bytes
 
 Picture = NDArray[np.uint8]  # (H, W, 3), red, green, blue
 Decode = Callable[[bytes], Picture]
@@ -48,7 +48,7 @@ def _show(name: str, files: Sequence[bytes], decoders: dict[str, Decode], taken:
         f"Decoding {name}: images/s",
         *("decoder", "decode alone", "decode and resize", "2 threads", "against ours", "largest difference to Pillow"),
     )
-    table.add("ours (patchcore.images)", "", rate["ours 1"], rate["ours 2"], 1.0, _difference(_ours, files))
+    table.add("ours (patchcore.images.decoding)", "", rate["ours 1"], rate["ours 2"], 1.0, _difference(_ours, files))
     for decoder, decode in decoders.items():
         differ = _difference(decode, files)
         one, two = rate[f"{decoder} 1"], rate[f"{decoder} 2"]

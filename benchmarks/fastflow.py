@@ -16,8 +16,8 @@ import numpy as np
 from benchmarks.banks import make_banks
 from benchmarks.bare import bare_sides
 from benchmarks.common import Peer, Table, interleaved, params, solar_cells, squares, stopwatch
-from patchcore.bank import MemoryBank
-from patchcore.params import ExtractParams
+from patchcore.bank.memory_bank import MemoryBank
+from patchcore.config.params import ExtractParams
 
 _PEER = {"torch": ("torch",), "openvino": ("OpenVINO latency", "OpenVINO throughput")}
 

@@ -32,7 +32,7 @@ def main(bank: str, image: str, cache: str, imports: list[str]) -> dict[str, obj
     seconds = {"imports": mark()}
     import numpy as np
 
-    from patchcore.bank import MemoryBank
+    from patchcore.bank.memory_bank import MemoryBank
 
     pixels = np.load(image)
     before = {module for module in _HEAVY if module in sys.modules}

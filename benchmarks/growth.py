@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.common import Measured, Table, in_child, params, solar_cells
-from patchcore.params import Params
+from patchcore.config.params import Params
 
 _CATEGORY = "solar"
 _WARM_UP = 12  # images, which fill the caches of converted networks and compiled code
@@ -123,8 +123,8 @@ def _point(normals: Sequence[Path], measured: Measured, rows: int, seconds: floa
 
 def _lay_out(root: Path, normals: Sequence[Path], converted: Path) -> None:
     """Make a workspace of normal images, of as many others as the manifest asks for, and a cache that others share."""
-    from patchcore.layout import Workspace
-    from patchcore.manifest import scan, write_manifest
+    from patchcore.config.workspace import Workspace
+    from patchcore.dataset.manifest import scan, write_manifest
 
     workspace = Workspace(root)
     for target, images in (
@@ -143,7 +143,7 @@ def _lay_out(root: Path, normals: Sequence[Path], converted: Path) -> None:
 
 def extract(root: Path, wanted: Params) -> None:
     """Run the step extract."""
-    from patchcore.layout import Workspace
+    from patchcore.config.workspace import Workspace
     from patchcore.steps import extract as step
 
     step.run(Workspace(root), _CATEGORY, wanted)
@@ -151,8 +151,8 @@ def extract(root: Path, wanted: Params) -> None:
 
 def build(root: Path, wanted: Params) -> int:
     """Run the step build and return the rows of the bank."""
-    from patchcore.files import read_json
-    from patchcore.layout import Workspace
+    from patchcore._util.files import read_json
+    from patchcore.config.workspace import Workspace
     from patchcore.steps import build as step
 
     step.run(Workspace(root), _CATEGORY, wanted)
@@ -162,8 +162,8 @@ def build(root: Path, wanted: Params) -> int:
 def score(root: Path, images: Sequence[Path]) -> float:
     """Score decoded images with the bank, twice, and return the seconds of the second time."""
     from benchmarks.common import squares, timed
-    from patchcore.bank import MemoryBank
-    from patchcore.layout import Workspace
+    from patchcore.bank.memory_bank import MemoryBank
+    from patchcore.config.workspace import Workspace
 
     workspace = Workspace(root)
     bank = MemoryBank.load(workspace.bank(_CATEGORY), cache=workspace.runtime_cache)

@@ -18,11 +18,11 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.common import ROOT, Table, solar_cells
-from patchcore.arrivals import record_arrivals
-from patchcore.files import read_json
-from patchcore.layout import Workspace
-from patchcore.manifest import normal_images
-from patchcore.params import Params, load_params
+from patchcore._util.files import read_json
+from patchcore.config.params import Params, load_params
+from patchcore.config.workspace import Workspace
+from patchcore.dataset.arrivals import record_arrivals
+from patchcore.dataset.manifest import normal_images
 from patchcore.steps import build, evaluate, extract, validate
 
 _STAGES = {"validate": validate.run, "extract": extract.run, "build": build.run, "evaluate": evaluate.run}

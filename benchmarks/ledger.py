@@ -23,7 +23,7 @@ from patchcore.adapters.ledger.records import BatchRecord, ImageScore, Member, i
 from patchcore.lifecycle import audit
 from patchcore.lifecycle.evidence import verification as evidence
 from patchcore.lifecycle.services import Services, open_services
-from patchcore.lifecycle.workspace import init
+from patchcore.lifecycle.setup import init
 
 CATEGORY, BANKS, NORMALS = "bottle", 50, 2000
 IMAGES = 1000  # of a batch
@@ -175,7 +175,7 @@ def _url(database: str, folder: Path) -> Iterator[str]:
     if database == "sqlite":
         yield f"sqlite:///{folder / 'ledger.db'}"
         return
-    from tests.postgresql import new_database, running_server
+    from tests.support.postgresql import new_database, running_server
 
     with running_server() as server, new_database(server) as url:
         yield url

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import Table, in_child, params, solar_cells
-from patchcore import coreset
-from patchcore.extractor import open_extractor
-from patchcore.feature_store import FeatureStore
-from patchcore.files import sha256_of
-from patchcore.patches import Patches
+from patchcore._util.files import sha256_of
+from patchcore.coreset import kcenter
+from patchcore.coreset.sources import Patches
+from patchcore.extraction.extractor import open_extractor
+from patchcore.extraction.store import FeatureStore
 
 _FIXED = 2352  # rows: 1 % of 300 images
 _MEGABYTE = 1 << 20
@@ -52,12 +52,12 @@ def _select(folder: Path, digests: list[str], rows: int | None) -> tuple[int, in
     import time
 
     warm = np.random.default_rng(0).normal(size=(3000, 152)).astype(np.float32)
-    coreset.select(warm, 20, seed=0)
+    kcenter.select(warm, 20, seed=0)
     stored: Patches = FeatureStore(folder, open_extractor(params().extract)).patches(digests)
     count, depth = stored.shape
     told: list[int] = []
     started = time.perf_counter()
-    chosen = coreset.select(stored, rows or round(0.01 * count), seed=0, progress=told.append)
+    chosen = kcenter.select(stored, rows or round(0.01 * count), seed=0, progress=told.append)
     return len(chosen.indices), len(told), count * depth * 4, time.perf_counter() - started
 
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from benchmarks.banks import make_banks
 from benchmarks.bare import bare_sides
 from benchmarks.common import Peer, Table, interleaved, params, solar_cells, squares, stopwatch
-from patchcore.bank import MemoryBank
-from patchcore.features import BACKBONES
-from patchcore.images import load_rgb
-from patchcore.weights import find_weights, load_state
+from patchcore.bank.memory_bank import MemoryBank
+from patchcore.extraction.batching import BACKBONES
+from patchcore.extraction.weights import find_weights, load_state
+from patchcore.images.decoding import load_rgb
 
 _BATCH = 8  # images, of the peer and of the bare backbone; ours are cut as params.yaml says
 _RATIOS = {"1 %": 0.01, "10 %": 0.1}

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common import Table, bottle, interleaved, params, solar_cells, squares, stopwatch
-from patchcore import coreset
-from patchcore.extractor import open_extractor
-from patchcore.index import NearestNeighbours
-from patchcore.lower_bounds import Axes, Cells
-from patchcore.parallel import in_order
+from patchcore._util.parallel import in_order
+from patchcore.coreset import kcenter
+from patchcore.extraction.extractor import open_extractor
+from patchcore.search.bounds import Axes, Cells
+from patchcore.search.index import NearestNeighbours
 
 _BATCH = 8  # images
 _RATIOS = {"1 %": 0.01, "10 %": 0.1}
@@ -42,7 +42,7 @@ def main() -> None:
     )
     for name, normals, kinds in _image_sets(options.normals, options.batches * _BATCH):
         patches = _features(normals).reshape(-1, 152)
-        picks = coreset.select(patches, round(max(_RATIOS.values()) * len(patches)), seed=0).indices
+        picks = kcenter.select(patches, round(max(_RATIOS.values()) * len(patches)), seed=0).indices
         queries = {kind: _batches(_features(images)) for kind, images in kinds.items()}
         for ratio, share in _RATIOS.items():
             rows = patches[picks[: round(share * len(patches))]]  # a prefix of a selection is a coreset

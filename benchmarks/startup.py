@@ -21,7 +21,7 @@ from benchmarks.banks import make_banks
 from benchmarks.common import Table, alone, params, solar_cells, squares
 
 _SCRIPT = Path(__file__).with_name("first_score.py")
-_OURS = ("patchcore.bank", "patchcore.kernels", "scipy.ndimage")
+_OURS = ("patchcore.bank.memory_bank", "patchcore.search.kernels", "scipy.ndimage")
 _IMPORTS = {"openvino": (*_OURS, "openvino"), "torch": (*_OURS, "torch", "timm")}
 _PARTS = ("imports", "load", "first", "second")
 

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from patchcore import calibration, coreset, scoring
-from patchcore.bank import BankArrays, MemoryBank, save
-from patchcore.extractor import open_extractor
-from patchcore.heatmap import Tile, contact_sheet, overlay, write_image
-from patchcore.index import NearestNeighbours
-from patchcore.params import load_params
+from patchcore.bank import calibration, scoring
+from patchcore.bank.memory_bank import BankArrays, MemoryBank, save
+from patchcore.config.params import load_params
+from patchcore.coreset import kcenter
+from patchcore.extraction.extractor import open_extractor
+from patchcore.rendering.heatmap import Tile, contact_sheet, overlay, write_image
+from patchcore.search.index import NearestNeighbours
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SIDE = 224
@@ -45,7 +46,7 @@ def main() -> None:
     extractor = open_extractor(load_params(_ROOT / "params.yaml").extract)
     good = extractor.network(np.stack([washer(generator) for _ in range(80)]))  # (B, h, w, D)
     patches = good[:60].reshape(-1, good.shape[-1])  # (N, D)
-    chosen = coreset.select(patches, len(patches) // 100, seed=0)
+    chosen = kcenter.select(patches, len(patches) // 100, seed=0)
     rows = patches[chosen.indices]
     held_out = scoring.score(good[60:], rows, NearestNeighbours(rows), neighbours=1).image
     limit = calibration.threshold(held_out, 0.05)

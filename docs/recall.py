@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from flows.demo_data import DemoImages, choose_images, lay_out
+from patchcore.cli.demo.data import DemoImages, choose_images, lay_out
 
 PAGE = Path(__file__).with_suffix(".md")
 PROGRAMS = Path(sys.executable).parent

@@ -10,7 +10,7 @@ from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from patchcore.gates import Verdict
+from patchcore.evaluation.gate import Verdict
 
 
 def leave_markdown(key: str, category: str, text: str) -> None:

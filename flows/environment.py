@@ -2,7 +2,7 @@
 
 import os
 
-from patchcore.layout import Workspace
+from patchcore.config.workspace import Workspace
 
 _QUIET = {
     "DO_NOT_TRACK": "1",

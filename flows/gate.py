@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from flows.artifacts import leave_markdown, verdict_page
 from patchcore.adapters.ledger.records import BankRecord
-from patchcore.gates import Verdict
+from patchcore.evaluation.gate import Verdict
 from patchcore.lifecycle.production import promotion
 from patchcore.lifecycle.production.promotion import Promotion
 from patchcore.lifecycle.services import Services

@@ -9,11 +9,11 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.anchor import anchor_ledger
 from flows.artifacts import leave_table
+from flows.publish import tell
 from flows.retries import unless_refused
-from flows.tell import tell
 from patchcore.adapters.ledger.records import Event
 from patchcore.errors import PatchcoreError
-from patchcore.lifecycle import happenings
+from patchcore.lifecycle import events
 from patchcore.lifecycle.intake import ingest as intake
 from patchcore.lifecycle.production.registration import commit_images, note_arrivals, record_dataset
 from patchcore.lifecycle.services import open_services
@@ -62,7 +62,7 @@ def _send(workspace: str) -> PatchcoreError | None:
 def take(workspace: str, category: str, folder: str, settle: float | None = None) -> dict[str, Any]:
     """Take the good images and quarantine the others."""
     services = open_services(workspace)
-    withdrawn = happenings.withdrawn(services, category)
+    withdrawn = events.withdrawn(services, category)
     result = intake.ingest(
         services.workspace, category, Path(folder), services.params, settle=settle, withdrawn=withdrawn
     )
@@ -115,6 +115,6 @@ def number(workspace: str, category: str, waiting: int) -> tuple[dict[str, Any],
     """Record the present content in the ledger, and what came since the last such record."""
     services = open_services(workspace)
     dataset = record_dataset(services, category)
-    event = happenings.record_ingest(services, category, dataset, waiting)
+    event = events.record_ingest(services, category, dataset, waiting)
     found = {"dataset_version": dataset.number, "dataset_sha256": dataset.sha256, "normals": dataset.normals}
     return found, event

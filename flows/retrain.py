@@ -11,17 +11,18 @@ from flows.anchor import anchor_ledger
 from flows.artifacts import leave_markdown, leave_table, validation_page
 from flows.gate import judge_and_promote, outcome, reconcile
 from flows.ingest import ingest, push
+from flows.publish import tell, tell_failure
 from flows.retries import unless_refused
-from flows.tell import tell, tell_failure
+from patchcore._util.files import read_json
 from patchcore.adapters.ledger.records import Event
-from patchcore.files import read_json
-from patchcore.gates import Verdict
-from patchcore.lifecycle import happenings
+from patchcore.evaluation.gate import Verdict
+from patchcore.lifecycle import events
 from patchcore.lifecycle.bank_cache import bank_record
-from patchcore.lifecycle.intake.due import due_work
+from patchcore.lifecycle.intake.retrain_trigger import due_work
 from patchcore.lifecycle.production import registration
-from patchcore.lifecycle.production.reconsideration import banks_to_be_judged
+from patchcore.lifecycle.production.regate_policy import banks_to_be_judged
 from patchcore.lifecycle.services import Services, open_services
+from patchcore.steps.fingerprint import write_fingerprints
 
 
 @flow(name="retrain", flow_run_name="retrain-{category}", validate_parameters=False)
@@ -51,12 +52,12 @@ def retrain(workspace: str, category: str, drop: bool = False, rebuild: bool = F
         check_services(workspace)
         if drop:
             ingest(workspace, category, settle=services.params.schedule.settle_seconds)
-        result, events = bring_up_to_date(services, category, rebuild=rebuild)
+        result, recorded = bring_up_to_date(services, category, rebuild=rebuild)
     except Exception as error:
         tell_failure(services, category, error)
         raise
     # What fails from here on is no failure of the retrain, which is done and recorded.
-    tell(workspace, category, *events)
+    tell(workspace, category, *recorded)
     return {**result, "anchored": anchor_ledger(workspace)}
 
 
@@ -74,14 +75,15 @@ def bring_up_to_date(services: Services, category: str, *, rebuild: bool) -> tup
     workspace = str(services.workspace.root)
     with services.alone():
         registration.note_arrivals(services, category, rebuild=rebuild)
-        for stage in services.versioning.stages_to_run(category):
-            run_stage.with_options(task_run_name=stage)(workspace, category, stage)
+        write_fingerprints(services.workspace, services.params)
+        for place, stage in enumerate(services.versioning.stages_to_run(category)):
+            run_stage.with_options(task_run_name=stage)(workspace, category, stage, alone=place > 0)
         commit(workspace, category)
         push(workspace)
         version = register(workspace, category)
         came = record_images(workspace, category, version["dataset_version"])
         result = {**version, **decide(workspace, category, version["bank_version"])}
-        return result, [came, happenings.record_retrain(services, category, result, rebuilt=rebuild)]
+        return result, [came, events.record_retrain(services, category, result, rebuilt=rebuild)]
 
 
 @task(
@@ -99,12 +101,12 @@ def check_services(workspace: str) -> None:
 
 
 @task(cache_policy=NO_CACHE)
-def run_stage(workspace: str, category: str, stage: str) -> bool:
-    """Bring one DVC stage up to date; return whether it had to run."""
+def run_stage(workspace: str, category: str, stage: str, alone: bool = False) -> bool:
+    """Bring one DVC stage up to date, and those before it unless ``alone``; return whether it had to run."""
     services = open_services(workspace)
     report = services.workspace.validation(category)
     try:
-        return services.versioning.reproduce(stage)
+        return services.versioning.reproduce(stage, alone=alone)
     finally:
         if stage.startswith("validate@") and report.is_file():
             _leave_validation(category, read_json(report))
@@ -148,7 +150,7 @@ def record_images(workspace: str, category: str, number: int) -> Event | None:
     """Record that the data-set version of the bank is the present one: a person may have changed or restored images."""
     services = open_services(workspace)
     dataset = services.ledger.dataset(category, number)
-    return happenings.record_ingest(services, category, dataset, waiting=0) if dataset else None
+    return events.record_ingest(services, category, dataset, waiting=0) if dataset else None
 
 
 @task(task_run_name="gate and promote {category} version {version}", cache_policy=NO_CACHE)

@@ -11,7 +11,7 @@ from flows.artifacts import leave_table
 from flows.gate import reconcile
 from flows.retries import unless_refused
 from patchcore.lifecycle.scoring import batches
-from patchcore.lifecycle.scoring.results import with_scorings
+from patchcore.lifecycle.scoring.result_files import with_scorings
 from patchcore.lifecycle.services import open_services
 
 

@@ -11,9 +11,9 @@ import time
 from datetime import UTC, datetime
 from uuid import UUID
 
-from patchcore.layout import Workspace
+from patchcore.config.workspace import Workspace
 from patchcore.lifecycle.intake.drop_watch import DropWatch
-from patchcore.lifecycle.intake.settling import Files, identities
+from patchcore.lifecycle.intake.file_stability import Files, identities
 from patchcore.lifecycle.services import open_services
 
 _SHORTEST, _LONGEST = 0.2, 10.0  # seconds between two looks

@@ -1,4 +1,4 @@
-"""The process entry of a DVC stage: python -m patchcore STEP --category C, run in the workspace."""
+"""The process entry of a DVC stage, run in the workspace: python -m patchcore fingerprint | STEP --category C."""
 
 import argparse
 import importlib
@@ -8,22 +8,29 @@ import sys
 import traceback
 from pathlib import Path
 
-from patchcore.errors import Fault, PatchcoreError
-from patchcore.layout import find_workspace
-from patchcore.params import load_params
+from patchcore.config.params import load_params
+from patchcore.config.workspace import find_workspace
+from patchcore.errors import PatchcoreError, Unexpected
+from patchcore.steps.fingerprint import write_fingerprints
 
 STEPS = ("validate", "extract", "build", "evaluate")
+FINGERPRINT = "fingerprint"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one step and return its exit code: 0 done, 1 a fault, 2 usage, 3 refused."""
     parser = argparse.ArgumentParser(prog="python -m patchcore", description="One stage of dvc.yaml.")
-    parser.add_argument("step", choices=STEPS)
-    parser.add_argument("--category", required=True)
+    parser.add_argument("step", choices=(FINGERPRINT, *STEPS))
+    parser.add_argument("--category", help="the kind of part; every step but fingerprint needs it")
     chosen = parser.parse_args(arguments)
+    if (chosen.step == FINGERPRINT) != (chosen.category is None):
+        parser.error(f"{FINGERPRINT} takes no category, every other step takes one")
     try:
         workspace = find_workspace(Path())  # DVC runs a stage in its workspace, whatever the environment names
         params = load_params(workspace.params)
+        if chosen.step == FINGERPRINT:
+            write_fingerprints(workspace, params)
+            return 0
         params.require(chosen.category)
         importlib.import_module(f"patchcore.steps.{chosen.step}").run(workspace, chosen.category, params)
     except PatchcoreError as error:
@@ -31,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001  # the last word of a process: anything unforeseen is a fault of ours
         traceback.print_exc()
         got = f"{type(error).__name__}: {error}"
-        return _tell(Fault(f"the step {chosen.step} failed", got, "no error", "report it with the lines above"))
+        return _tell(Unexpected(f"the step {chosen.step} failed", got, "no error", "report it with the lines above"))
     return 0
 
 
@@ -39,9 +46,8 @@ def _tell(error: PatchcoreError) -> int:
     """Hand the error to the flow that waits for it, or print it for the person who ran `dvc repro`."""
     waiting = os.environ.get("PATCHCORE_ERROR_FILE")
     if waiting:
-        kind = next(base.__name__ for base in type(error).__mro__ if base.__module__ == PatchcoreError.__module__)
         words = {"what": error.what, "got": error.got, "expected": error.expected, "remedy": error.remedy}
-        Path(waiting).write_text(json.dumps({"kind": kind, **words}), encoding="utf-8")
+        Path(waiting).write_text(json.dumps({"code": error.code, **words}), encoding="utf-8")
     else:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
     return error.exit_code

@@ -12,22 +12,21 @@ from numpy.typing import NDArray
 from PIL import Image
 from ruamel.yaml import YAML
 
-from patchcore.extractor import Extractor, open_extractor
-from patchcore.layout import Workspace
-from patchcore.manifest import scan, write_manifest
-from patchcore.params import Params, load_params
+from patchcore.config.params import Params, load_params
+from patchcore.config.workspace import Workspace
+from patchcore.dataset.manifest import scan, write_manifest
+from patchcore.extraction.extractor import Extractor, open_extractor
 from patchcore.steps import build, evaluate, extract
-
-REPOSITORY = Path(__file__).resolve().parents[1]
+from tests.support.places import REPOSITORY
 
 # flows and commands; a database; MLflow and Prefect; ledgers; bank versions to promote
 pytest_plugins = (
-    "tests.cells",
-    "tests.postgresql",
-    "tests.servers",
-    "tests.ledgers",
-    "tests.outside",
-    "tests.candidates",
+    "tests.support.workspaces",
+    "tests.support.postgresql",
+    "tests.support.servers",
+    "tests.support.ledgers",
+    "tests.support.fake_services",
+    "tests.support.registered_banks",
 )
 
 for switch, value in {
@@ -135,7 +134,7 @@ def extractor(small_params: Params) -> Extractor:
 @pytest.fixture(scope="session")
 def built_category(small_params: Params, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace with the category `part`, drawn, with masks, its features, bank and metrics. To be copied first."""
-    from tests.cells import made_once
+    from tests.support.workspaces import made_once
 
     def make(workspace: Workspace) -> list[Any]:
         _draw_category(workspace)

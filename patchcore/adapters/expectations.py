@@ -13,9 +13,9 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patchcore import files
+from patchcore._util import files
+from patchcore.config.params import ValidateParams
 from patchcore.errors import Fault
-from patchcore.params import ValidateParams
 
 if TYPE_CHECKING:
     import pandas as pd

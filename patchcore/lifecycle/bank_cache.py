@@ -4,12 +4,12 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from patchcore._util.files import sha256_of
 from patchcore.adapters.ledger.records import BankRecord
-from patchcore.adapters.registry import damage
-from patchcore.bank import CONFIG, BankArrays, BankConfig, MemoryBank
-from patchcore.bank_format import read
+from patchcore.adapters.mlflow.registry import damage
+from patchcore.bank.format import read
+from patchcore.bank.memory_bank import CONFIG, BankArrays, BankConfig, MemoryBank
 from patchcore.errors import PatchcoreError, Refused
-from patchcore.files import sha256_of
 from patchcore.lifecycle.services import Services
 
 

@@ -5,17 +5,17 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
+from patchcore._util.files import remove_abandoned
 from patchcore.adapters.ledger import Ledger, open_ledger
-from patchcore.adapters.registry import Registry, open_registry
-from patchcore.adapters.versioning import Versioning
+from patchcore.adapters.mlflow.registry import Registry, open_registry
+from patchcore.adapters.versioning.repository import Versioning
+from patchcore.config.params import Params, load_params
+from patchcore.config.workspace import Workspace, find_workspace
 from patchcore.errors import Refused
-from patchcore.files import remove_abandoned
-from patchcore.layout import Workspace, find_workspace
-from patchcore.lifecycle.workspace import ensure_code_link
-from patchcore.params import Params, load_params
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,28 @@ class Services:
             ) from error
 
 
+_OPEN: ContextVar[Services | None] = ContextVar("open services", default=None)
+
+
+@contextmanager
+def services_of(root: Path | str | None = None) -> Iterator[Services]:
+    """Open a workspace and its services for a whole command: within, `open_services` returns the same ones.
+
+    A flow and its tasks name their workspace by its path, as Prefect needs it, and still read params.yaml once and
+    connect to the ledger once.
+
+    Raises:
+        Refused: there is no workspace, or its params.yaml is wrong.
+        Fault: the ledger cannot be opened.
+    """
+    services = open_services(root)
+    token = _OPEN.set(services)
+    try:
+        yield services
+    finally:
+        _OPEN.reset(token)
+
+
 def open_services(root: Path | str | None = None) -> Services:
     """Open a workspace and its services; no service is asked for an answer yet.
 
@@ -60,7 +82,9 @@ def open_services(root: Path | str | None = None) -> Services:
         Fault: the ledger cannot be opened.
     """
     workspace = find_workspace(Path(root) if root else None)
-    ensure_code_link(workspace)
+    already = _OPEN.get()
+    if already is not None and already.workspace == workspace:
+        return already
     params = load_params(workspace.params)
     return Services(workspace, params, Versioning(workspace), open_registry(workspace), open_ledger(workspace))
 

@@ -7,24 +7,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 import patchcore
-from patchcore import calibration, scoring
-from patchcore.arrivals import grouped, read_arrivals
-from patchcore.bank import BankArrays, save
+from patchcore._util.files import write_json
+from patchcore.bank import calibration, scoring
+from patchcore.bank.memory_bank import BankArrays, save
+from patchcore.bank.scoring import Scores
+from patchcore.config.params import BuildParams, Params
+from patchcore.config.workspace import Workspace
+from patchcore.coreset.incremental import Cover
+from patchcore.dataset.arrivals import grouped, read_arrivals
+from patchcore.dataset.manifest import ImageEntry, Manifest, read_manifest
 from patchcore.errors import Refused
-from patchcore.evaluation import score_stored
-from patchcore.extractor import Extractor, open_extractor
-from patchcore.feature_store import FeatureStore
-from patchcore.files import write_json
-from patchcore.incremental import Cover
-from patchcore.index import NearestNeighbours
-from patchcore.layout import Workspace
-from patchcore.manifest import ImageEntry, Manifest, read_manifest
-from patchcore.params import BuildParams, Params
-from patchcore.parity import ParityConfig, compare, counterpart, require_parity
-from patchcore.scoring import Scores
-from patchcore.steps.covers import cover_of
+from patchcore.evaluation.evaluate import score_stored
+from patchcore.extraction.extractor import Extractor, open_extractor
+from patchcore.extraction.parity import ParityConfig, compare, counterpart, require_parity
+from patchcore.extraction.store import FeatureStore
+from patchcore.search.index import NearestNeighbours
+from patchcore.steps.coreset_cache import cover_of
+from patchcore.steps.csv import write_table
 from patchcore.steps.indexed_features import IndexedFeatures
-from patchcore.steps.tables import write_table
 
 
 def run(workspace: Workspace, category: str, params: Params) -> None:

@@ -6,17 +6,14 @@ Nothing here is ever needed: a file that is missing or damaged, or that other co
 """
 
 import hashlib
-import importlib.metadata
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import patchcore
-from patchcore.files import write_bytes
+from patchcore._util.files import write_bytes
 
 _DIGITS = 64
 
@@ -39,13 +36,3 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     write_bytes(path, hashlib.sha256(content).hexdigest().encode() + content)
-
-
-@cache
-def code_digest() -> str:
-    """Return the sha256 of the library's modules below the steps, and of what they compute with."""
-    releases = [f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "numba", "pillow")]
-    digest = hashlib.sha256("\n".join(releases).encode())
-    for file in sorted(Path(patchcore.__file__).parent.glob("*.py")):
-        digest.update(file.name.encode() + file.read_bytes())
-    return digest.hexdigest()

@@ -6,20 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from patchcore.bank import MemoryBank
+from patchcore._util.files import new_folder, write_json
+from patchcore._util.progress import progress
+from patchcore.bank.memory_bank import MemoryBank
+from patchcore.config.params import Params
+from patchcore.config.workspace import HEATMAPS, SCORES, Workspace
+from patchcore.dataset.manifest import Manifest, read_manifest
 from patchcore.errors import Refused
-from patchcore.evaluation import BankEvaluation, Features, evaluate_bank
-from patchcore.feature_store import FeatureStore
-from patchcore.files import new_folder, write_json
-from patchcore.heatmap import overlay, write_image
-from patchcore.images import load_rgb
-from patchcore.layout import HEATMAPS, SCORES, Workspace
-from patchcore.manifest import Manifest, read_manifest
-from patchcore.metrics import UndefinedMetric
-from patchcore.params import Params
-from patchcore.progress import progress
+from patchcore.evaluation.evaluate import BankEvaluation, Features, evaluate_bank
+from patchcore.evaluation.metrics import UndefinedMetric
+from patchcore.extraction.store import FeatureStore
+from patchcore.images.decoding import load_rgb
+from patchcore.rendering.heatmap import overlay, write_image
+from patchcore.steps.csv import write_table
 from patchcore.steps.indexed_features import IndexedFeatures
-from patchcore.steps.tables import write_table
 
 _BINS = 40
 

@@ -1,12 +1,12 @@
 """manifest -> features: every image of a category becomes patch features; those that are known are left alone."""
 
-from patchcore.extractor import open_extractor
-from patchcore.feature_store import FeatureStore
-from patchcore.files import write_json
-from patchcore.layout import Workspace
-from patchcore.manifest import read_manifest
-from patchcore.params import Params
-from patchcore.progress import progress
+from patchcore._util.files import write_json
+from patchcore._util.progress import progress
+from patchcore.config.params import Params
+from patchcore.config.workspace import Workspace
+from patchcore.dataset.manifest import read_manifest
+from patchcore.extraction.extractor import open_extractor
+from patchcore.extraction.store import FeatureStore
 from patchcore.steps.feature_digests import digests_of
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from patchcore.feature_store import FeatureStore
+from patchcore.extraction.store import FeatureStore
 from patchcore.steps.cache import read_arrays, write_arrays
 
 _Stamp = tuple[int, int]

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from patchcore._util.files import read_json
+from patchcore._util.progress import Advance, progress
+from patchcore.config.workspace import Workspace
+from patchcore.dataset.manifest import EvaluationEntry, ImageEntry
 from patchcore.errors import Fault
-from patchcore.feature_store import FeatureStore
-from patchcore.files import read_json
-from patchcore.layout import Workspace
-from patchcore.manifest import EvaluationEntry, ImageEntry
-from patchcore.progress import Advance, progress
-from patchcore.stored_patches import StoredPatches
+from patchcore.extraction.store import FeatureStore
+from patchcore.extraction.stored_patches import StoredPatches
 
 _AT_ONCE = 8  # images of a block
 

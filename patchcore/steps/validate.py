@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from patchcore import files
+from patchcore._util import files
+from patchcore._util.progress import progress
 from patchcore.adapters.expectations import Check, Validation, validate_table
+from patchcore.config.params import Params, ValidateParams
+from patchcore.config.workspace import Workspace
+from patchcore.dataset.manifest import GOOD, Manifest, scan, write_manifest
 from patchcore.errors import Refused
-from patchcore.images import ImageFacts
-from patchcore.layout import Workspace
-from patchcore.manifest import GOOD, Manifest, scan, write_manifest
-from patchcore.near_duplicates import near_duplicates
-from patchcore.params import Params, ValidateParams
-from patchcore.progress import progress
-from patchcore.steps.known_facts import File, facts_of
+from patchcore.images.decoding import ImageFacts
+from patchcore.images.near_duplicates import near_duplicates
+from patchcore.steps.facts_cache import File, facts_of
 
 if TYPE_CHECKING:
     import pandas as pd

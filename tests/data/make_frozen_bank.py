@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from patchcore.arrivals import record_arrivals
-from patchcore.bank import MemoryBank
-from patchcore.files import new_folder, write_json
-from patchcore.images import load_rgb
-from patchcore.layout import Workspace
-from patchcore.manifest import scan, write_manifest
-from patchcore.params import Params, load_params
+from patchcore._util.files import new_folder, write_json
+from patchcore.bank.memory_bank import MemoryBank
+from patchcore.config.params import Params, load_params
+from patchcore.config.workspace import Workspace
+from patchcore.dataset.arrivals import record_arrivals
+from patchcore.dataset.manifest import scan, write_manifest
+from patchcore.images.decoding import load_rgb
 from patchcore.steps import build, extract
 
 HERE = Path(__file__).resolve().parent

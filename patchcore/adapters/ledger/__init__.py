@@ -7,15 +7,15 @@ the one before it, so that none can be changed, taken out or put in between with
 import os
 
 from patchcore.adapters.ledger.batches import Batches
-from patchcore.adapters.ledger.checks import Checks
 from patchcore.adapters.ledger.comparisons import Comparisons
 from patchcore.adapters.ledger.database import REVISION, Database
 from patchcore.adapters.ledger.datasets import Datasets
 from patchcore.adapters.ledger.events import Events
 from patchcore.adapters.ledger.exports import Exports
 from patchcore.adapters.ledger.promotions import Promotions
-from patchcore.layout import Workspace
-from patchcore.signatures import Signer, signer_from_environment
+from patchcore.adapters.ledger.verify import Checks
+from patchcore.config.workspace import Workspace
+from patchcore.evidence.signing import Signer, signer_from_environment
 
 
 def open_ledger(workspace: Workspace) -> "Ledger":

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select, text
 
+from patchcore.adapters.ledger.append import append
 from patchcore.adapters.ledger.database import Book, add_record, all_records, as_record
-from patchcore.adapters.ledger.links import append
 from patchcore.adapters.ledger.records import (
     BatchRecord,
     ImageScore,

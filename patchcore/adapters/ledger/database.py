@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 from sqlalchemy import Column, ColumnElement, Connection, RowMapping, Table, inspect, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from patchcore.adapters.ledger.engines import WRITING, database_of
-from patchcore.adapters.ledger.links import append, checkpoint_if_due
+from patchcore.adapters.ledger.append import append, checkpoint_if_due
+from patchcore.adapters.ledger.dialects import WRITING, database_of
 from patchcore.errors import Fault, PatchcoreError, Refused
-from patchcore.signatures import Signer
+from patchcore.evidence.signing import Signer
 
 Record = TypeVar("Record")
 

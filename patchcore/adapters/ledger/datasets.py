@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from patchcore.adapters.ledger.append import append
 from patchcore.adapters.ledger.database import Book, add_record, all_records, first_record
-from patchcore.adapters.ledger.links import append
 from patchcore.adapters.ledger.records import BankRecord, DatasetVersion, Member, Membership, now
 from patchcore.adapters.ledger.tables import banks, datasets, events, members
 from patchcore.errors import Refused

@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Double, Integer, TypeDecorator, and_, or_, select, type_coerce
 
+from patchcore.adapters.ledger.append import content_columns
 from patchcore.adapters.ledger.database import Book, add_record, all_records
-from patchcore.adapters.ledger.links import content_columns
 from patchcore.adapters.ledger.records import Archive, now
 from patchcore.adapters.ledger.tables import (
     KINDS,
@@ -23,8 +23,8 @@ from patchcore.adapters.ledger.tables import (
     overrides,
 )
 from patchcore.errors import Refused
-from patchcore.exported_tables import Columns, ColumnType
-from patchcore.exports import CHAIN, LINK_COLUMNS, Table
+from patchcore.evidence.export import CHAIN, LINK_COLUMNS, Table
+from patchcore.evidence.export_tables import Columns, ColumnType
 
 _AT_ONCE = 5000  # rows that are fetched together: bounds memory
 _Conditions = Mapping[str, ColumnElement[bool] | None]

@@ -211,7 +211,7 @@ class ScoredBatch:
 class Checkpoint:
     """What names all records up to one: their number, the hash of the last, the Merkle root over the hashes of all.
 
-    ``key`` and ``signature`` are those of `patchcore.signatures`, None where no key was at hand.
+    ``key`` and ``signature`` are those of `patchcore.evidence.signing`, None where no key was at hand.
     """
 
     sequence: int

@@ -7,8 +7,8 @@ from patchcore.adapters.ledger.records import CHANGES_PRODUCTION, BatchRecord
 from patchcore.errors import Refused
 from patchcore.lifecycle.audit.datasets import dataset_images
 from patchcore.lifecycle.bank_cache import bank_record
-from patchcore.lifecycle.scoring.recorded import find_batch
-from patchcore.lifecycle.scoring.results import with_scorings
+from patchcore.lifecycle.scoring.batch_lookup import find_batch
+from patchcore.lifecycle.scoring.result_files import with_scorings
 from patchcore.lifecycle.services import Services
 
 

@@ -13,8 +13,8 @@ from patchcore.adapters.ledger.records import BankRecord, BatchRecord, DatasetVe
 from patchcore.errors import Refused
 from patchcore.lifecycle.audit.images import sha256_named
 from patchcore.lifecycle.bank_cache import bank_content
+from patchcore.lifecycle.events import WITHDRAW
 from patchcore.lifecycle.evidence.archives import anomalous_of
-from patchcore.lifecycle.happenings import WITHDRAW
 from patchcore.lifecycle.services import Services
 
 _NORMAL = "train"

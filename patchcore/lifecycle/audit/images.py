@@ -6,11 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from patchcore._util.files import sha256_of
 from patchcore.adapters.ledger.records import BatchRecord, ImageScore
 from patchcore.errors import UsageError
-from patchcore.files import sha256_of
 from patchcore.lifecycle.evidence.archives import missing, scorings_of
-from patchcore.lifecycle.scoring.results import image_record
+from patchcore.lifecycle.scoring.result_files import image_record
 from patchcore.lifecycle.services import Services
 
 _DIGITS = frozenset("0123456789abcdef")

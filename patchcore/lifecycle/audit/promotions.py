@@ -6,7 +6,7 @@ from typing import Any
 
 from patchcore.adapters.ledger.records import Decision, Event, now, time_of, utc_text
 from patchcore.errors import Refused
-from patchcore.lifecycle.happenings import WITHDRAW
+from patchcore.lifecycle.events import WITHDRAW
 from patchcore.lifecycle.services import Services
 
 RECONCILE = "reconcile"

@@ -14,13 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from patchcore._util.files import sync, write_bytes
 from patchcore.adapters.ledger.records import Checkpoint
-from patchcore.adapters.registry import Registry
-from patchcore.adapters.versioning import Versioning
-from patchcore.chain import GENESIS
-from patchcore.chain_walk import Anchor
+from patchcore.adapters.mlflow.registry import Registry
+from patchcore.adapters.versioning.repository import Versioning
 from patchcore.errors import PatchcoreError, Refused
-from patchcore.files import sync, write_bytes
+from patchcore.evidence.hash_chain import GENESIS
+from patchcore.evidence.verify_chain import Anchor
 from patchcore.lifecycle.services import Services
 
 ANCHOR_FILE = "PATCHCORE_ANCHOR_FILE"

@@ -10,12 +10,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from patchcore import chain
+from patchcore._util.files import new_folder, sha256_of
 from patchcore.adapters.ledger.exports import columns_of
 from patchcore.adapters.ledger.records import Archive, ImageScore, utc_text
 from patchcore.errors import Refused
-from patchcore.exported_tables import read_table, write_table
-from patchcore.files import new_folder, sha256_of
+from patchcore.evidence import hash_chain
+from patchcore.evidence.export_tables import read_table, write_table
 from patchcore.lifecycle.services import Services, who
 
 _FILE = "images.parquet"
@@ -161,7 +161,7 @@ def _contents(file: Path, entry: Archive, problems: list[tuple[int, str]]) -> It
 
 def _digest(names: Sequence[str], values: Sequence[object]) -> bytes:
     try:
-        return chain.digest_of_sorted(names, values)
+        return hash_chain.digest_of_sorted(names, values)
     except (ValueError, TypeError):  # no number, or what is no text: nothing that was ever written
         return b""
 

@@ -7,20 +7,20 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from patchcore._util.progress import progress
 from patchcore.adapters.ledger.records import BankRecord, Checkpoint, Verification
-from patchcore.adapters.registry import damage
-from patchcore.chain_walk import Anchor, Walk
+from patchcore.adapters.mlflow.registry import damage
 from patchcore.errors import Fault, Refused
-from patchcore.export_verification import verify_export
-from patchcore.exported_parts import EXPORT, contents_of_part
-from patchcore.exported_tables import FileFormat
-from patchcore.exports import write_export
+from patchcore.evidence.export import write_export
+from patchcore.evidence.export_scope import EXPORT, contents_of_part
+from patchcore.evidence.export_tables import FileFormat
+from patchcore.evidence.merkle import Tree
+from patchcore.evidence.signing import trusted_keys_from_environment
+from patchcore.evidence.verify_chain import Anchor, Walk
+from patchcore.evidence.verify_export import verify_export
 from patchcore.lifecycle.evidence import archives
 from patchcore.lifecycle.evidence.anchoring import anchor, anchors
 from patchcore.lifecycle.services import Services, who
-from patchcore.merkle import Tree
-from patchcore.progress import progress
-from patchcore.signatures import trusted_keys_from_environment
 
 _ATTEMPTS = 5  # to look at the ledger while nobody archives
 _ARCHIVES = "the archives in the ledger"

@@ -8,10 +8,10 @@ another process goes on from there.
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from patchcore.files import read_json, write_json
+from patchcore._util.files import read_json, write_json
+from patchcore.config.params import ScheduleParams
+from patchcore.lifecycle.intake.file_stability import Files, Settling, identities, look, look_again
 from patchcore.lifecycle.intake.schedule import Decision, Situation, decide
-from patchcore.lifecycle.intake.settling import Files, Settling, identities, look, look_again
-from patchcore.params import ScheduleParams
 
 _PATIENCE = 10.0  # times the settling: so long the first files wait for the rest of a stream to end
 _RESTLESS = 3600.0  # seconds after which a file that still changes is told about

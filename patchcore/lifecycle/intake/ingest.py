@@ -13,16 +13,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from patchcore import files
+from patchcore._util import files
+from patchcore._util.progress import progress
+from patchcore.config.params import Params
+from patchcore.config.workspace import Workspace
+from patchcore.dataset.manifest import scan
 from patchcore.errors import Fault, Refused
-from patchcore.images import describe_all
-from patchcore.layout import Workspace
-from patchcore.lifecycle.intake.listing import Skipped, list_candidates
-from patchcore.lifecycle.intake.rules import LONGEST_NAME, Candidate, readable, reasons_against
-from patchcore.lifecycle.intake.settling import Stamp, is_unfinished, look_again
-from patchcore.manifest import scan
-from patchcore.params import Params
-from patchcore.progress import progress
+from patchcore.images.decoding import describe_all
+from patchcore.lifecycle.intake.candidates import Skipped, list_candidates
+from patchcore.lifecycle.intake.file_stability import Stamp, is_unfinished, look_again
+from patchcore.lifecycle.intake.screening import LONGEST_NAME, Candidate, readable, reasons_against
 from patchcore.steps.validate import Subject, examine
 
 _CLAIM, _STAGED = ".patchcore-taking", ".patchcore-staged"  # nobody else ends a name so

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Literal
 
-from patchcore.params import ScheduleParams
+from patchcore.config.params import ScheduleParams
 
 Work = Literal["nothing", "retrain", "rebuild"]
 

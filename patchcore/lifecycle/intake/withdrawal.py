@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from patchcore._util.files import read_json, sha256_of, sync, write_json
 from patchcore.adapters.ledger.records import DatasetVersion, Event
+from patchcore.config.workspace import Workspace
+from patchcore.dataset.manifest import ImageEntry, normal_images
 from patchcore.errors import Refused
-from patchcore.files import read_json, sha256_of, sync, write_json
-from patchcore.layout import Workspace
-from patchcore.lifecycle.happenings import INGEST, NOTE, WITHDRAW
+from patchcore.lifecycle.events import INGEST, NOTE, WITHDRAW
 from patchcore.lifecycle.production.registration import commit_images, note_arrivals, record_dataset
 from patchcore.lifecycle.services import Services, who
-from patchcore.manifest import ImageEntry, normal_images
 
 _WITHDRAWN = "withdrawn: "  # how the reason in a note of ours begins; no check of an image has such a name
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from patchcore.adapters.ledger.records import CHANGES_PRODUCTION, Action, BankRecord, Decision, Production
 from patchcore.errors import Refused, UsageError
-from patchcore.gates import Verdict
+from patchcore.evaluation.gate import Verdict
 from patchcore.lifecycle.bank_cache import bank_record
-from patchcore.lifecycle.production.judgement import Judgement, judge, require_usable
+from patchcore.lifecycle.production.gating import Judgement, judge, require_usable
 from patchcore.lifecycle.production.reconciliation import follow, reconcile
 from patchcore.lifecycle.services import Services, who
 

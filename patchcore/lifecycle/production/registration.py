@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from patchcore._util.files import read_json
 from patchcore.adapters.ledger.records import BankRecord, DatasetVersion, Member
-from patchcore.adapters.registry import BankBuild
-from patchcore.arrivals import record_arrivals
-from patchcore.files import read_json
-from patchcore.layout import HEATMAPS, SCORES
-from patchcore.lifecycle.happenings import unrecorded
+from patchcore.adapters.mlflow.registry import BankBuild
+from patchcore.config.params import Params
+from patchcore.config.workspace import HEATMAPS, SCORES
+from patchcore.dataset.arrivals import record_arrivals
+from patchcore.dataset.manifest import Manifest, normal_images, read_manifest, scan
+from patchcore.lifecycle.events import unrecorded
 from patchcore.lifecycle.services import Services, who
-from patchcore.manifest import Manifest, normal_images, read_manifest, scan
-from patchcore.params import Params
 from patchcore.steps.evaluate import metrics_of
 
 _NAMES_SHOWN = 10

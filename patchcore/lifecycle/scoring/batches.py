@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patchcore.adapters.ledger.records import BatchRecord, ImageScore, Production, RecordedBatch, images_digest, now
-from patchcore.adapters.versioning import code_version
-from patchcore.bank import MemoryBank
+from patchcore.adapters.versioning.repository import code_version
+from patchcore.bank.memory_bank import MemoryBank
+from patchcore.config.workspace import CONTACT_SHEET, HEATMAPS
 from patchcore.errors import Refused
-from patchcore.heatmap import Tile, contact_sheet, most_anomalous, overlay, write_image
-from patchcore.layout import CONTACT_SHEET, HEATMAPS
 from patchcore.lifecycle.bank_cache import bank_record, fetch_bank
-from patchcore.lifecycle.scoring.images import Part, in_parts
-from patchcore.lifecycle.scoring.received import Received, receive
-from patchcore.lifecycle.scoring.recorded import find_batch
-from patchcore.lifecycle.scoring.results import as_json, publish, staged_results
+from patchcore.lifecycle.scoring.batch_inputs import Received, receive
+from patchcore.lifecycle.scoring.batch_lookup import find_batch
+from patchcore.lifecycle.scoring.result_files import as_json, publish, staged_results
+from patchcore.lifecycle.scoring.scoring_pipeline import Part, in_parts
 from patchcore.lifecycle.services import Services, who
+from patchcore.rendering.heatmap import Tile, contact_sheet, most_anomalous, overlay, write_image
 
 __all__ = [
     "Received",

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchcore import explanation
+from patchcore._util.files import write_bytes
 from patchcore.adapters.ledger.records import ImageScore, Override, RecordedBatch
-from patchcore.adapters.versioning_cache import kept_file
-from patchcore.errors import Fault, Refused
-from patchcore.explanation import Explanation
-from patchcore.explanation_sheet import Shown, explanation_sheet
-from patchcore.files import write_bytes
-from patchcore.images import UnreadableImage, load_known
+from patchcore.adapters.versioning.dvc_cache import kept_file
+from patchcore.bank import explanation
+from patchcore.bank.explanation import Explanation
+from patchcore.errors import Fault, Refused, UnreadableImage
+from patchcore.images.decoding import load_known
+from patchcore.lifecycle.scoring.batch_inputs import find
+from patchcore.lifecycle.scoring.batch_lookup import require_batch, require_image
 from patchcore.lifecycle.scoring.batches import open_scorer
-from patchcore.lifecycle.scoring.received import find
-from patchcore.lifecycle.scoring.recorded import require_batch, require_image
 from patchcore.lifecycle.services import Services
+from patchcore.rendering.explanation_sheet import Shown, explanation_sheet
 
 Pixels = NDArray[np.uint8]
 

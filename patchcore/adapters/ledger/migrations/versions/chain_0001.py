@@ -6,7 +6,7 @@ from typing import Any
 from alembic import op
 from sqlalchemy import Connection
 
-from patchcore.adapters.ledger.links import append
+from patchcore.adapters.ledger.append import append
 from patchcore.adapters.ledger.migrations import statements
 
 revision = "0001"

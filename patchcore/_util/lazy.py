@@ -1,0 +1,25 @@
+"""Public names of a package that are imported when they are first used (PEP 562): torch and MLflow take seconds."""
+
+import importlib
+from collections.abc import Callable, Mapping
+
+
+def lazy_attributes(package: str, modules: Mapping[str, str]) -> Callable[[str], object]:
+    """Return the ``__getattr__`` of a package.
+
+    Args:
+        package: The package's ``__name__``.
+        modules: For each public name the module that defines it.
+
+    Example:
+        >>> find = lazy_attributes("numbers", {"sqrt": "math"})
+        >>> find("sqrt")(9.0)
+        3.0
+    """
+
+    def __getattr__(name: str) -> object:  # noqa: N807  # PEP 562
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(modules[name]), name)
+
+    return __getattr__

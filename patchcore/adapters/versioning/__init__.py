@@ -1,0 +1,1 @@
+"""The versions of data, code and parameters: DVC and git."""

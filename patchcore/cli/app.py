@@ -1,0 +1,213 @@
+"""The command line: every command of the README, each a few words that call a flow or a question."""
+
+import gc
+import io
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from patchcore.cli.commands import promotion as cli_promotion
+from patchcore.cli.commands.audit import audit_app
+from patchcore.cli.commands.evidence import migrate
+from patchcore.cli.commands.options import Category, Json, Place, place_of, place_with_prefect
+from patchcore.cli.commands.score import override, score
+from patchcore.cli.commands.withdraw import withdraw
+from patchcore.cli.display import lifecycle as display
+from patchcore.cli.result import Outcome, end, finish
+from patchcore.errors import UsageError
+
+_IN_ORDER = (
+    *("init", "add", "ingest", "retrain", "promote", "rollback", "score", "override", "audit", "serve"),
+    *("withdraw", "reconcile", "migrate", "demo"),
+)
+
+
+class _Commands(TyperGroup):
+    """The commands in the order in which a person comes to need them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return their names, those without a place at the end."""
+        return sorted(super().list_commands(ctx), key=lambda name: (*_IN_ORDER, name).index(name))
+
+
+app = typer.Typer(
+    name="patchcore",
+    cls=_Commands,
+    help="Memory banks for visual inspection: built from normal images, gated, promoted, scored with, and audited.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(audit_app, name="audit")
+for _command in (
+    *(cli_promotion.promote, cli_promotion.rollback, cli_promotion.reconcile),
+    *(score, override, withdraw, migrate),
+):
+    app.command()(_command)
+
+
+def main() -> None:
+    """Run the command of this process's arguments and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
+    # Most of a command is imports, which make hundreds of thousands of objects that stay: to look through them for
+    # garbage again and again, and once more at the end, would cost a second.
+    gc.set_threshold(50_000, 50, 50)
+    code = run(sys.argv[1:])
+    gc.freeze()
+    sys.exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command and return its exit code: 0 done, 1 a fault, 2 usage, 3 refused."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(arguments, prog_name="patchcore", standalone_mode=False)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # typer brings click's errors in modules of its own
+            raise
+        return end(_misunderstood(error, error.format_message()), as_json="--json" in arguments)
+    return int(code or 0)
+
+
+def _misunderstood(error: Any, message: str) -> UsageError:
+    """Return what was wrong with a command line; a missing command has no message, for its help has been printed."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "patchcore"
+    of_group = context is None or hasattr(context.command, "list_commands")
+    expected = f"{'a command' if of_group else 'the arguments and options'} of {path}"
+    got = message.strip().rstrip(".") or "no command"
+    return UsageError("the command cannot be understood", got, expected, f"see {path} --help")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from patchcore.adapters.versioning.repository import code_version
+
+        typer.echo(f"patchcore {code_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[  # its callback prints it
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="The folder; it is made if it does not exist.")], json: Json = False
+) -> int:
+    """Make a folder a workspace: git, DVC, params.yaml and dvc.yaml."""
+
+    def work() -> Outcome[dict[str, Any]]:
+        from patchcore.lifecycle.setup import init as make
+
+        return Outcome({"workspace": str(make(folder).root)})
+
+    return finish(work, as_json=json, show=display.one_line(lambda value: f"workspace {value['workspace']} is ready"))
+
+
+@app.command()
+def add(
+    category: Category,
+    folder: Annotated[Path, typer.Argument(help="A folder in MVTec layout: train/good, test/*, ground_truth/*.")],
+    json: Json = False,
+    workspace: Place = None,
+) -> int:
+    """Take a folder in MVTec layout as a new category."""
+
+    def work() -> Outcome[dict[str, Any]]:
+        from patchcore.lifecycle.production.registration import record_dataset
+        from patchcore.lifecycle.services import open_services
+        from patchcore.lifecycle.setup import add as take_in
+
+        services = open_services(place_of(workspace).root)
+        with services.alone():
+            taken = asdict(take_in(services.workspace, category, folder))
+            dataset = record_dataset(services, category)
+            if services.params.versioning.push:
+                services.versioning.push()
+        return Outcome({**taken, "dataset_version": dataset.number, "dataset_sha256": dataset.sha256})
+
+    return finish(work, as_json=json, show=display.added)
+
+
+@app.command()
+def ingest(
+    category: Category,
+    folder: Annotated[Path | None, typer.Argument(help="New normal images; else the drop folder.")] = None,
+    json: Json = False,
+    workspace: Place = None,
+) -> int:
+    """Take new normal images: the good ones become a new data-set version, the others go to quarantine."""
+
+    def work() -> Outcome[dict[str, Any]]:
+        from patchcore.cli.preflight import require_new_images
+        from patchcore.lifecycle.services import open_services
+
+        place, images = place_with_prefect(workspace, category), folder.resolve() if folder else None
+        if images:
+            require_new_images(open_services(place.root), category, images)
+        from flows.ingest import ingest as flow
+
+        return Outcome(flow(str(place.root), category, str(images) if images else None))
+
+    return finish(work, as_json=json, show=display.ingested)
+
+
+@app.command()
+def retrain(
+    category: Category,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build the bank from nothing; do not grow it.")] = False,
+    json: Json = False,
+    workspace: Place = None,
+) -> int:
+    """Validate, extract, build, evaluate, register, and promote what passes the gate."""
+
+    def work() -> Outcome[dict[str, Any]]:
+        place = place_with_prefect(workspace, category)
+        from flows.retrain import retrain as flow
+
+        value = flow(str(place.root), category, rebuild=rebuild)
+        # Of a bank that was decided on before there is no new decision.
+        return cli_promotion.gated({**value, **{name: value.get(name) for name in ("decision", "proposal")}})
+
+    return finish(work, as_json=json, show=display.retrained)
+
+
+@app.command()
+def serve(workspace: Place = None) -> int:
+    """Serve every flow, each with its schedule from params.yaml, until interrupted."""
+
+    def work() -> Outcome[Any]:
+        place = place_with_prefect(workspace)
+        from flows.deploy import serve as serve_flows
+
+        serve_flows(str(place.root))
+        return Outcome()
+
+    return finish(work, as_json=False, show=lambda _: None)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to; what an earlier demo left there is replaced.")],
+) -> int:
+    """Live through a bank's first weeks on real images of solar cells."""
+
+    def work() -> Outcome[dict[str, Any]]:
+        from patchcore.cli.demo.story import play
+
+        play(folder, run)
+        return Outcome()
+
+    return finish(work, as_json=False, show=lambda _: None)

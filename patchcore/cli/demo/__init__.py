@@ -1,0 +1,1 @@
+"""`patchcore demo`: the first weeks of a memory bank on real images."""

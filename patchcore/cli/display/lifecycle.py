@@ -1,0 +1,86 @@
+"""What a person sees at the end of a command: short tables, numbers that mean something, the next step."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from patchcore.cli.display.promotion import judged
+from patchcore.cli.display.terminal import number, say, show_pairs, show_table
+
+_METRICS = {
+    "image_auroc": "image AUROC",
+    "average_precision": "average precision",
+    "f1_max": "F1-max",
+    "pixel_auroc": "pixel AUROC",
+    "aupro": "AUPRO",
+}
+
+
+def added(value: Mapping[str, Any]) -> None:
+    """Show a new category."""
+    show_pairs(
+        f"category {value['category']}",
+        [
+            ("normal images", value["normals"]),
+            ("evaluation images", value["evaluation_images"]),
+            ("masks", value["masks"]),
+            ("data-set version", value["dataset_version"]),
+        ],
+    )
+
+
+def ingested(value: Mapping[str, Any]) -> None:
+    """Show what became of new images."""
+    for entry in value["quarantined"]:
+        say(f"quarantined {entry['source']}\n    {entry['reason']}\n    now at {entry['path']}")
+    if value["waiting"]:
+        say(f"left for the next run, still being written: {value['waiting']}")
+    show_pairs(
+        f"{value['category']}, data-set version {value['dataset_version']}",
+        [
+            ("taken", len(value["taken"])),
+            ("in quarantine", len(value["quarantined"])),
+            ("known already", len(value["known"])),
+            ("normal images now", value["normals"]),
+        ],
+    )
+
+
+def retrained(value: Mapping[str, Any]) -> None:
+    """Show a bank version and what the gate said."""
+    if "bank_version" not in value:
+        say(f"{value['category']}: no new normal images, nothing to do")
+        return
+    metrics = value["metrics"]
+    show_pairs(
+        f"{value['category']}, bank version {value['bank_version']}"
+        f" from data-set version {value['dataset_version']}" + ("" if value["new"] else " (nothing new)"),
+        [
+            ("bank", value["bank_sha256"][:16]),
+            *metric_rows(metrics),
+            ("threshold", number(value["threshold"])),
+            ("bank rows", bank_rows(int(metrics["bank_rows"]), metrics)),
+            ("every patch within", f"{metrics['covering_radius']:.4f} of a row"),
+        ],
+    )
+    judged(value)
+
+
+def lineage(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Show bank versions side by side, a column a fact."""
+    show_table("bank versions", list(rows[0]), [list(row.values()) for row in rows])
+
+
+def one_line(words: Callable[[Mapping[str, Any]], str]) -> Callable[[Mapping[str, Any]], None]:
+    """Return what shows a value as one line."""
+    return lambda value: say(words(value))
+
+
+def metric_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what was measured of a bank, by the names that people use."""
+    return [(words, number(metrics[name])) for name, words in _METRICS.items() if name in metrics]
+
+
+def bank_rows(rows: int, counts: Mapping[str, Any]) -> str:
+    """Return a number of rows, and how they came together where there was more than one arrival."""
+    added, merged = (int(counts.get(name) or 0) for name in ("rows_added", "rows_merged"))
+    return f"{rows} ({added} added to the first, {merged} merged)" if added or merged else str(rows)

@@ -1,0 +1,62 @@
+"""What a command refuses before Prefect starts, which takes seconds: by the very checks that its flow makes again.
+
+Nothing here decides: a check that passes holds for this moment only.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from patchcore.adapters.ledger.records import CHANGES_PRODUCTION, Decision
+from patchcore.images.decoding import list_images
+from patchcore.lifecycle.services import Services
+
+
+def require_new_images(services: Services, category: str, folder: Path) -> None:
+    """Refuse to ingest a folder that has no images.
+
+    Raises:
+        Refused: it is missing or empty, and is not the category's drop folder.
+    """
+    from patchcore.lifecycle.intake.candidates import list_candidates
+    from patchcore.lifecycle.intake.ingest import ingest
+
+    if not list_candidates(folder)[0]:
+        with services.alone():  # it mends what a killed run left, before it looks
+            ingest(services.workspace, category, folder, services.params)
+
+
+def require_batch(services: Services, category: str, folder: Path, batch: str, reason: str | None) -> None:
+    """Refuse a batch that cannot be scored, as far as that can be said without reading its files.
+
+    Raises:
+        Refused: no bank is in production, the folder is missing or empty, the batch's name is none, or a batch is to
+            be scored again that never was.
+    """
+    from patchcore.lifecycle.scoring.batches import receive, recorded, resolve
+
+    production = resolve(services, category)
+    if not list_images(folder):
+        receive(services.workspace, folder)
+    if not services.ledger.scorings(batch):
+        recorded(services, batch, category, (), production.bank_sha256, reason)
+
+
+def require_way_back(services: Services, category: str, reason: str, to: int | None) -> None:
+    """Refuse a rollback that leads nowhere: a person in a hurry is to know that at once.
+
+    Raises:
+        UsageError: there is no reason.
+        Refused: no other version was in production, or not the one that is named, or all were gone back from.
+    """
+    from patchcore.lifecycle.production.promotion import rollback
+
+    changes = [each for each in services.ledger.history(category) if each.action in CHANGES_PRODUCTION]
+    known = {each.to_version for each in changes}
+    if len(known) < 2 or to not in {None, *known} or _is_back_at_the_first(changes, reason):
+        rollback(services, category, reason=reason, to=to)  # it cannot but refuse
+
+
+def _is_back_at_the_first(changes: Sequence[Decision], reason: str) -> bool:
+    """Say whether rollbacks led to the first version of all; for the same reason again it is the one that is done."""
+    first, last = changes[0], changes[-1]
+    return (last.action, last.to_version) == ("rollback", first.to_version) and last.reason != reason

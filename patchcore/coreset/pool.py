@@ -1,0 +1,131 @@
+"""The compiled loop of greedy inside a pool of patches. Importing this module imports numba.
+
+A pair of a patch and a pick is looked at in steps, each of which leaves little to the next: 16 coordinates of their
+short vectors, 16 more and so on (see `patchcore.search.bounds`), and at last all features in float64. Only
+this is ever compared with another distance, so the picks are those of float64 alone.
+
+Letters: K patches of the pool, D features, t picks.
+"""
+
+import numpy as np
+
+from patchcore.search.jit import compiled
+from patchcore.search.simd import LANES, add_squares, fill, load_block, lowest_bit, within
+
+VECTORS = "dae494419f48d340"
+"""Of the sha256 of vectors.py; see `patchcore.search.kernels.VECTORS`."""
+
+
+@compiled
+def _squared_distance(rows, i, j):  # type: ignore[no-untyped-def]
+    """Return the squared distance of rows i and j (K, D): 0 for equal ones, eight float64 sums in a fixed order."""
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
+    depth = rows.shape[1]
+    whole = depth - depth % 8
+    for k in range(0, whole, 8):
+        d0, d1 = np.float64(rows[i, k]) - rows[j, k], np.float64(rows[i, k + 1]) - rows[j, k + 1]
+        d2, d3 = np.float64(rows[i, k + 2]) - rows[j, k + 2], np.float64(rows[i, k + 3]) - rows[j, k + 3]
+        d4, d5 = np.float64(rows[i, k + 4]) - rows[j, k + 4], np.float64(rows[i, k + 5]) - rows[j, k + 5]
+        d6, d7 = np.float64(rows[i, k + 6]) - rows[j, k + 6], np.float64(rows[i, k + 7]) - rows[j, k + 7]
+        s0 += d0 * d0
+        s1 += d1 * d1
+        s2 += d2 * d2
+        s3 += d3 * d3
+        s4 += d4 * d4
+        s5 += d5 * d5
+        s6 += d6 * d6
+        s7 += d7 * d7
+    for k in range(whole, depth):
+        d0 = np.float64(rows[i, k]) - rows[j, k]
+        s0 += d0 * d0
+    return ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))
+
+
+@compiled
+def _limit(squared, slack):  # type: ignore[no-untyped-def]
+    """Return what a float32 squared distance of short vectors may be where the true one is below ``squared``."""
+    root = np.sqrt(squared) + slack
+    return np.float32(root * root * 1.0001)
+
+
+@compiled
+def _lowered(rows, short, place, picks, blocks, begin, end, squared, slack):  # type: ignore[no-untyped-def]
+    """Return the squared distance of the patch at a place, lowered by the picks from ``begin`` to ``end``."""
+    width, alive = len(short) // len(rows), 0
+    limit = _limit(squared, slack)
+    for tile in range(begin // LANES, (end + LANES - 1) // LANES):
+        bound = fill(np.float32(0))
+        for stage in range(0, width, LANES):
+            block = load_block(blocks, (tile * width + stage) * LANES)
+            bound = add_squares(bound, block, short, place * width + stage)
+            alive = within(bound, fill(limit))
+            if not alive:
+                break
+        while alive:
+            measured = _squared_distance(rows, place, picks[tile * LANES + lowest_bit(alive)])
+            if measured < squared:
+                squared = measured
+                limit = _limit(squared, slack)
+            alive &= (alive - 1) & within(bound, fill(limit))
+    return squared
+
+
+@compiled
+def _above(a, b, squared):  # type: ignore[no-untyped-def]
+    """Tell whether patch a is farther than b; of two at the same distance the lower number counts as farther."""
+    return squared[a] > squared[b] or (squared[a] == squared[b] and a < b)
+
+
+@compiled
+def _sift(heap, count, place, squared):  # type: ignore[no-untyped-def]
+    """Let what stands at a place of a heap, the farthest on top, sink to where it belongs."""
+    child = 2 * place + 1
+    while child < count:
+        if child + 1 < count and _above(heap[child + 1], heap[child], squared):
+            child += 1
+        if _above(heap[place], heap[child], squared):
+            return
+        heap[place], heap[child] = heap[child], heap[place]
+        place, child = child, 2 * child + 1
+
+
+@compiled
+def pick(rows, short, squared, bound, slack, picks):  # type: ignore[no-untyped-def]
+    """Run greedy inside a pool for as long as it is plain greedy, at most for the room there is.
+
+    A patch's distance is brought up to date when the patch comes to the top of a heap, and only then: those that
+    other picks cover before are never looked at again.
+
+    Args:
+        rows: float32 (K, D).
+        short: float32 (K S,), their short vectors; S is a multiple of 16.
+        squared: float64 (K,), squared distances to the picks before; afterwards, of a pick, that when it was picked.
+        bound: the largest squared distance outside the pool.
+        slack: what the distance of two short vectors may exceed that of their patches by.
+        picks: int64, takes the picks, as places in the pool.
+
+    Returns:
+        How many picks there are.
+    """
+    width, waiting, made = len(short) // len(rows), len(rows), 0
+    heap, seen = np.arange(waiting), np.zeros(waiting, dtype=np.int64)
+    blocks = np.full((len(picks) + LANES) * width, np.nan, dtype=np.float32)  # no comparison with NaN holds
+    for place in range(waiting // 2 - 1, -1, -1):
+        _sift(heap, waiting, place, squared)
+    while made < len(picks) and waiting:
+        top = heap[0]
+        current = seen[top] == made
+        if not current:
+            squared[top] = _lowered(rows, short, top, picks, blocks, seen[top], made, squared[top], slack)
+            seen[top] = made
+        elif squared[top] > 0:
+            picks[made] = top
+            for k in range(width):
+                blocks[(made // LANES * width + k) * LANES + made % LANES] = short[top * width + k]
+            made += 1
+        # The pool's first maximum is the maximum of all, whatever rounding says of the bound.
+        if current or (made and squared[top] < bound):
+            waiting -= 1
+            heap[0] = heap[waiting]
+        _sift(heap, waiting, 0, squared)
+    return made

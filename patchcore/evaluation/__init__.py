@@ -1,0 +1,1 @@
+"""How good a memory bank is, and whether it may go to production."""

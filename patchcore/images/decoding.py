@@ -1,0 +1,319 @@
+"""Pictures as arrays, and facts about pictures. What cannot be read faithfully is refused, never guessed."""
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from patchcore._util.files import sha256_of
+from patchcore.errors import Refused, UnreadableImage
+
+THUMBNAIL_SIDE = 64
+# Only these decoders run: some of Pillow's others start programs (EPS runs Ghostscript).
+_FORMATS = ("BMP", "JPEG", "PNG", "TIFF")
+# Pillow clips 16-bit and float pixels on conversion, so a picture of those would lose its content in silence.
+_MODES = frozenset({"1", "L", "P", "RGB", "RGBA"})
+_RESIZED_AS_THEY_ARE = frozenset({"L", "RGB"})  # a palette's numbers cannot be averaged
+_LARGEST = 89_478_485  # pixels: a quarter of a gigabyte once decoded; beyond is taken for a decompression bomb
+_LARGEST_FILE = 2**29  # bytes: what so many pixels need uncompressed, and some more; beyond is not read into memory
+
+
+class FileTooLarge(UnreadableImage):
+    """A file of more bytes than any picture of a supported size has: it is not read into memory."""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What is known of one image file; everything but the digest may be missing when it is not decodable.
+
+    Attributes:
+        sha256: of the file's bytes, 64 hexadecimal digits.
+        decodable: whether the whole picture can be read faithfully.
+        reason: None, or one line that says why not.
+        width: pixels.
+        height: pixels.
+        mode: how pixels are stored, in Pillow's words: "L" is grey, "RGB" is colour.
+        brightness: mean grey level, 0 to 255.
+        sharpness: variance of the Laplacian of the grey levels; 0 is flat, larger is sharper.
+        thumbnail: (64, 64) float32 grey levels, 0 to 255.
+    """
+
+    sha256: str
+    decodable: bool
+    reason: str | None
+    width: int | None
+    height: int | None
+    mode: str | None
+    brightness: float | None
+    sharpness: float | None
+    thumbnail: NDArray[np.float32] | None
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Return every visible file below a folder, whatever its suffix, ordered by its posix path.
+
+    Whether a file is an image is for validation to say: one that is not must be found, not overlooked. So a link that
+    leads nowhere is listed too. A folder that does not exist has no files; ``folder`` itself may be a link.
+
+    Raises:
+        Refused: below the folder is a link to a folder, a pipe or the like, or a folder that cannot be listed.
+    """
+    if not folder.is_dir():
+        return []
+    found: list[Path] = []
+    for parent, folders, names in os.walk(folder, onerror=_refuse_unlisted):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files = [name for name in names if not name.startswith(".")]
+        for name in (*folders, *files):
+            _require_plain(Path(parent, name))
+        found += (Path(parent, name) for name in files)
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def load_rgb(path: Path, side: int) -> NDArray[np.uint8]:
+    """Return a picture as a square.
+
+    Args:
+        path: an image file.
+        side: pixels of the square; the aspect ratio is not kept.
+
+    Returns:
+        (side, side, 3) uint8, red, green, blue, 0 to 255.
+
+    Raises:
+        UnreadableImage: the file is missing, truncated, not an image, or of an unsupported kind.
+    """
+    return rgb_of_bytes(_content(path), side, str(path))
+
+
+def rgb_of_bytes(content: bytes, side: int | None, name: str) -> NDArray[np.uint8]:
+    """Return a picture in memory as a square; see `load_rgb`.
+
+    Args:
+        content: the bytes of an image file.
+        side: pixels of the square; None leaves the picture as it is.
+        name: what errors call the picture.
+
+    Returns:
+        (side, side, 3) uint8, red, green, blue, 0 to 255.
+
+    Raises:
+        UnreadableImage: the bytes are not a whole image of a supported kind.
+    """
+    image = _decode(content, name)
+    if side is None:
+        return np.asarray(image.convert("RGB"))
+    # Channels are resized each by itself: grey gives the same pixels resized once instead of three times.
+    plain = image if image.mode in _RESIZED_AS_THEY_ARE else image.convert("RGB")
+    return np.asarray(plain.resize((side, side), Image.Resampling.BILINEAR).convert("RGB"))
+
+
+def to_square(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Return a decoded picture as the square that `load_rgb` would give.
+
+    Args:
+        image: (H, W, 3) uint8, red, green, blue, 0 to 255.
+        side: pixels of the square.
+
+    Returns:
+        (side, side, 3) uint8.
+
+    Raises:
+        ValueError: the shape or the type has no meaning.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"image: got {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR))
+
+
+def load_known(path: Path, sha256: str, side: int | None) -> NDArray[np.uint8]:
+    """Return the picture of known bytes as a square: what is seen is what the digest stands for.
+
+    Args:
+        path: an image file.
+        sha256: of its bytes, 64 hexadecimal digits.
+        side: pixels of the square; None leaves the picture as it is.
+
+    Returns:
+        (side, side, 3) uint8, red, green, blue, 0 to 255.
+
+    Raises:
+        UnreadableImage: the file holds other bytes by now, or cannot be read; see `load_rgb`.
+    """
+    content = _content(path)
+    if (actual := hashlib.sha256(content).hexdigest()) != sha256:
+        raise UnreadableImage(
+            f"{path} has changed", f"sha256 {actual}", f"sha256 {sha256}", "run the command again when nobody writes it"
+        )
+    return rgb_of_bytes(content, side, str(path))
+
+
+def load_mask(path: Path, side: int) -> NDArray[np.bool_]:
+    """Return a defect mask as a square, by nearest neighbour.
+
+    Returns:
+        (side, side) bool, True where any channel is above 0: the defect.
+
+    Raises:
+        UnreadableImage: the file is missing, truncated, not an image, or of an unsupported kind.
+    """
+    # Through RGB, not grey: a dark blue label would be rounded to grey level 0.
+    mask = _decode(_content(path), str(path)).convert("RGB").resize((side, side), Image.Resampling.NEAREST)
+    marked: NDArray[np.bool_] = np.not_equal(np.asarray(mask), 0).any(axis=2)
+    return marked
+
+
+def describe(path: Path) -> ImageFacts:
+    """Return the facts about an image file; a bad image is a fact too, not an error.
+
+    Raises:
+        UnreadableImage: not even the bytes of the file can be read.
+    """
+    sha256, image, reason = _digest_and_picture(path)
+    if image is None:
+        return ImageFacts(sha256, False, reason, None, None, None, None, None, None)
+    mode, grey = image.mode, image.convert("L")
+    levels = np.asarray(grey, dtype=np.float32)
+    # Triangle filter: of Pillow's filters it tells a resized copy from another picture best (measured).
+    small = grey.convert("F").resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BILINEAR)
+    return ImageFacts(
+        sha256,
+        decodable=True,
+        reason=None,
+        width=image.width,
+        height=image.height,
+        mode=mode,
+        brightness=float(levels.mean(dtype=np.float64)),
+        sharpness=_sharpness(levels),
+        thumbnail=np.asarray(small, dtype=np.float32),
+    )
+
+
+def describe_all(paths: Sequence[Path], progress: Callable[[int], None] | None = None) -> list[ImageFacts]:
+    """Return the facts about many files, in their order.
+
+    Args:
+        paths: image files.
+        progress: called with the number of files described so far.
+
+    Raises:
+        UnreadableImage: the bytes of a file cannot be read.
+    """
+    described = []
+    # Threads, not processes: decoding and resizing release the interpreter's lock.
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for facts in pool.map(describe, paths):
+            described.append(facts)
+            if progress:
+                progress(len(described))
+    return described
+
+
+def _refuse_unlisted(error: OSError) -> None:
+    raise Refused(
+        f"{error.filename} cannot be listed",
+        got=error.strerror or str(error),
+        expected="a folder that may be read",
+        remedy="check its rights",
+    ) from error
+
+
+def _require_plain(path: Path) -> None:
+    if path.is_dir() and path.is_symlink():
+        # DVC does not track what lies behind such a link: followed, it would be in no data-set version.
+        got, remedy = "a link to a folder", "put a copy of that folder in its place, or remove the link"
+    elif path.exists() and not path.is_file() and not path.is_dir():
+        # To read a pipe that nobody writes would wait for ever.
+        got, remedy = "a pipe, a socket or a device", "remove it"
+    else:
+        return
+    raise Refused(f"{path} cannot be taken", got=got, expected="files, links to files, and folders", remedy=remedy)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if (size := path.stat().st_size) > _LARGEST_FILE:
+            raise FileTooLarge(
+                f"{path} is not a usable image",
+                got=f"{size} bytes",
+                expected=f"at most {_LARGEST_FILE} bytes",
+                remedy="replace or remove the file",
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableImage(
+            f"{path} cannot be read",
+            got=error.strerror or str(error),
+            expected="an image file",
+            remedy="check that it is there and may be read",
+        ) from error
+
+
+def _digest_and_picture(path: Path) -> tuple[str, Image.Image | None, str | None]:
+    """Return the digest of a file, and its picture or the reason why there is none."""
+    try:
+        content = _content(path)
+    except FileTooLarge as error:
+        return sha256_of(path), None, error.got
+    sha256 = hashlib.sha256(content).hexdigest()
+    try:
+        return sha256, _decode(content, str(path)), None
+    except UnreadableImage as error:
+        return sha256, None, error.got
+
+
+def _decode(content: bytes, name: str) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(content), formats=_FORMATS)
+        _check_kind(image, name)
+        image.load()
+    except (UnreadableImage, MemoryError):
+        raise
+    except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
+        raise _unreadable(name, *_words(error, content)) from error
+    return image
+
+
+def _check_kind(image: Image.Image, name: str) -> None:
+    width, height = image.size
+    if width * height > _LARGEST:
+        raise _unreadable(name, f"{width}x{height} pixels", f"at most {_LARGEST} pixels")
+    if image.mode not in _MODES:
+        kinds = ", ".join(sorted(_MODES))
+        raise _unreadable(name, f"pixels of mode {image.mode}", f"one of {kinds}: save it with 8 bits a channel")
+    # A JPEG of format MPO carries previews behind the picture; pages of a TIFF are pictures of their own.
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise _unreadable(name, "several pictures in one file", "one picture a file")
+
+
+def _words(error: Exception, content: bytes) -> tuple[str, str]:
+    expected = "a whole BMP, JPEG, PNG or TIFF image"
+    if not content:
+        return "an empty file", expected
+    if isinstance(error, Image.DecompressionBombError):
+        return "more pixels than fit in memory", f"at most {_LARGEST} pixels"
+    if isinstance(error, UnidentifiedImageError):
+        return "a file that is not an image", expected
+    return f"a damaged image ({error or type(error).__name__})", expected
+
+
+def _unreadable(name: str, got: str, expected: str) -> UnreadableImage:
+    return UnreadableImage(
+        f"{name} is not a usable image", got=got, expected=expected, remedy="replace or remove the file"
+    )
+
+
+def _sharpness(levels: NDArray[np.float32]) -> float:
+    """Return the variance of the 4-neighbour Laplacian inside the picture; 0 where there is no inside."""
+    middle = levels[1:-1, 1:-1]
+    if middle.size == 0:
+        return 0.0
+    laplacian = levels[:-2, 1:-1] + levels[2:, 1:-1] + levels[1:-1, :-2] + levels[1:-1, 2:] - 4.0 * middle
+    return float(laplacian.var(dtype=np.float64))

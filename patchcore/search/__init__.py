@@ -1,0 +1,1 @@
+"""Exact nearest neighbours among the rows of a memory bank."""

@@ -1,0 +1,100 @@
+"""What a person sees: tables as they reach a file, and the words in them."""
+
+from collections.abc import Callable
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from patchcore.cli.display import audit, scoring
+from patchcore.cli.display.tables import image_names
+from patchcore.cli.display.terminal import counted, show_pairs, show_table
+
+Caught = Callable[[Callable[[], int]], CompletedProcess[str]]
+
+
+def seen(caught: Caught, show: Callable[[dict[str, Any]], None], value: dict[str, Any]) -> str:
+    """Return what a person sees of a value."""
+
+    def work() -> int:
+        show(value)
+        return 0
+
+    return caught(work).stdout
+
+
+def test_a_table_in_a_file_has_no_blanks_at_the_end_of_a_line(caught: Caught) -> None:
+    def work() -> int:
+        show_table("a title", ("name", "words"), [("one", "short"), ("two", "a sentence " * 20)])
+        show_pairs("pairs", [("name", "value")])
+        return 0
+
+    lines = caught(work).stdout.splitlines()
+    assert len(lines) > 10
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 batches"), (1, "1 batch"), (2, "2 batches")])
+def test_a_number_agrees_with_its_noun(number: int, words: str) -> None:
+    assert counted(number, "batch", "batches") == words
+    assert counted(number, "bank") == f"{number} bank{'' if number == 1 else 's'}"
+
+
+def test_images_go_by_their_file_names_until_two_share_one() -> None:
+    assert image_names(["line/a.png", "line/late/b.png"]) == {"line/a.png": "a.png", "line/late/b.png": "b.png"}
+    paths = ["/fab/line/left/a.png", "/fab/line/right/a.png", "/fab/line/right/b.png"]
+    assert list(image_names(paths).values()) == ["left/a.png", "right/a.png", "b.png"]
+    assert image_names(["part/a.png", "/fab/a.png"]) == {"part/a.png": "part/a.png", "/fab/a.png": "/fab/a.png"}
+    assert image_names(["a.png"]) == {"a.png": "a.png"}
+    assert image_names([]) == {}
+
+
+def image(path: str, *, anomalous: bool = False) -> dict[str, object]:
+    return {"path": path, "score": 9.0 if anomalous else 1.0, "p_value": 0.5, "anomalous": anomalous}
+
+
+def test_a_scored_batch_tells_images_of_one_name_apart_and_which_scoring_it_is(
+    caught: Caught,
+) -> None:
+    first = {"scoring": 1, "scored_at": "2026-11-25T22:59:07.738708Z", "who": "eva", "bank_version": 1, "reason": None}
+    value = {
+        **first,
+        "batch": "4711",
+        "category": "cell",
+        "scoring": 2,
+        "images": [image("line/left/a.png", anomalous=True), image("line/right/a.png"), image("line/left/b.png")],
+        "failed": [],
+        "received": 3,
+        "scored": 3,
+        "threshold": 5.0,
+        "recorded_before": True,
+        "scorings": [first, {**first, "scoring": 2, "reason": "lens was cleaned"}],
+    }
+    shown = seen(caught, scoring.scored, value)
+    assert shown.startswith("  batch 4711, scoring 2: cell, bank version 1\n")
+    assert all(f"│ {name} " in shown for name in ("left/a.png", "right/a.png", "b.png"))
+    assert "│ 1       │ 2026-11-25 22:59:07.738708Z │" in shown
+    assert "scored before, on 2026-11-25 22:59:07.738708Z:" in shown
+    once = seen(caught, scoring.scored, {**value, "scoring": 1, "scorings": [first]})
+    assert once.startswith("  batch 4711: cell, bank version 1\n")
+
+
+def test_the_images_of_a_batch_begin_with_what_failed_and_what_is_anomalous(caught: Caught) -> None:
+    scored = [image("line/a.png"), image("line/b.png", anomalous=True), image("line/c.png")]
+    value = {
+        "scoring": 2,
+        "images": scored,
+        "failed": [{"path": "line/torn.png", "reason": "got a truncated file"}],
+        "overrides": [
+            {"scoring": 1, "path": "line/a.png", "new": True},
+            {"scoring": 2, "path": "line/c.png", "new": True},
+        ],
+    }
+    lines = [line for line in seen(caught, audit._own_images, value).splitlines() if ".png" in line]
+    cells = [[cell.strip() for cell in line.strip(" │").split("│")] for line in lines]
+    assert [(row[0], row[-1]) for row in cells] == [
+        ("torn.png", "failed: got a truncated file"),
+        ("b.png", "ANOMALOUS"),
+        ("a.png", "normal"),
+        ("c.png", "normal, then ANOMALOUS"),
+    ]
