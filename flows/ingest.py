@@ -14,8 +14,9 @@ from flows.retries import unless_refused
 from patchcore.adapters.ledger.records import Event
 from patchcore.errors import PatchcoreError
 from patchcore.lifecycle import events
+from patchcore.lifecycle.dataset_records import note_arrivals, record_dataset
+from patchcore.lifecycle.git_commits import commit_images
 from patchcore.lifecycle.intake import ingest as intake
-from patchcore.lifecycle.production.registration import commit_images, note_arrivals, record_dataset
 from patchcore.lifecycle.services import open_services
 
 

@@ -18,9 +18,11 @@ from patchcore.adapters.ledger.records import Event
 from patchcore.evaluation.gate import Verdict
 from patchcore.lifecycle import events
 from patchcore.lifecycle.bank_cache import bank_record
+from patchcore.lifecycle.dataset_records import note_arrivals
+from patchcore.lifecycle.git_commits import commit_reports
 from patchcore.lifecycle.intake.retrain_trigger import due_work
 from patchcore.lifecycle.production import registration
-from patchcore.lifecycle.production.regate_policy import banks_to_be_judged
+from patchcore.lifecycle.regate_policy import banks_to_be_judged
 from patchcore.lifecycle.services import Services, open_services
 from patchcore.steps.fingerprint import write_fingerprints
 
@@ -74,7 +76,7 @@ def bring_up_to_date(services: Services, category: str, *, rebuild: bool) -> tup
     """
     workspace = str(services.workspace.root)
     with services.alone():
-        registration.note_arrivals(services, category, rebuild=rebuild)
+        note_arrivals(services, category, rebuild=rebuild)
         write_fingerprints(services.workspace, services.params)
         for place, stage in enumerate(services.versioning.stages_to_run(category)):
             run_stage.with_options(task_run_name=stage)(workspace, category, stage, alone=place > 0)
@@ -115,7 +117,7 @@ def run_stage(workspace: str, category: str, stage: str, alone: bool = False) ->
 @task(task_run_name="commit the reports of {category}", cache_policy=NO_CACHE)
 def commit(workspace: str, category: str) -> str | None:
     """Let git keep dvc.lock, the reports and the pointers."""
-    return registration.commit_reports(open_services(workspace), category)
+    return commit_reports(open_services(workspace), category)
 
 
 @task(

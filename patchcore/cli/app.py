@@ -126,7 +126,7 @@ def add(
     """Take a folder in MVTec layout as a new category."""
 
     def work() -> Outcome[dict[str, Any]]:
-        from patchcore.lifecycle.production.registration import record_dataset
+        from patchcore.lifecycle.dataset_records import record_dataset
         from patchcore.lifecycle.services import open_services
         from patchcore.lifecycle.setup import add as take_in
 

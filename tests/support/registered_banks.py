@@ -18,9 +18,9 @@ from patchcore.config.params import Params
 from patchcore.config.workspace import Workspace
 from patchcore.dataset.manifest import Manifest, scan
 from patchcore.lifecycle.bank_cache import bank_record
+from patchcore.lifecycle.dataset_records import record_dataset
 from patchcore.lifecycle.production import promotion
 from patchcore.lifecycle.production.promotion import Promotion
-from patchcore.lifecycle.production.registration import record_dataset
 from patchcore.lifecycle.services import Services, open_services
 from patchcore.steps.evaluate import metrics_of
 from tests.support.workspaces import made_once

@@ -10,7 +10,7 @@ from patchcore.lifecycle.events import RETRAIN
 from patchcore.lifecycle.intake.file_stability import look
 from patchcore.lifecycle.intake.ingest import claims
 from patchcore.lifecycle.intake.schedule import Decision, Situation, decide
-from patchcore.lifecycle.production.regate_policy import banks_to_be_judged
+from patchcore.lifecycle.regate_policy import banks_to_be_judged
 from patchcore.lifecycle.services import Services
 
 

@@ -10,8 +10,9 @@ from patchcore.adapters.ledger.records import DatasetVersion, Event
 from patchcore.config.workspace import Workspace
 from patchcore.dataset.manifest import ImageEntry, normal_images
 from patchcore.errors import Refused
+from patchcore.lifecycle.dataset_records import note_arrivals, record_dataset
 from patchcore.lifecycle.events import INGEST, NOTE, WITHDRAW
-from patchcore.lifecycle.production.registration import commit_images, note_arrivals, record_dataset
+from patchcore.lifecycle.git_commits import commit_images
 from patchcore.lifecycle.services import Services, who
 
 _WITHDRAWN = "withdrawn: "  # how the reason in a note of ours begins; no check of an image has such a name

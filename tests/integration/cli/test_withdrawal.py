@@ -11,8 +11,8 @@ import pytest
 from patchcore._util.files import read_json, sha256_of
 from patchcore.cli.demo.data import DemoImages
 from patchcore.config.workspace import Workspace
+from patchcore.lifecycle.dataset_records import record_dataset
 from patchcore.lifecycle.intake import withdrawal
-from patchcore.lifecycle.production.registration import record_dataset
 from patchcore.lifecycle.services import open_services
 from tests.support.errors import line_of
 

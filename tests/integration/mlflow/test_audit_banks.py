@@ -12,7 +12,7 @@ from patchcore.bank.format import CONFIG, read
 from patchcore.config.workspace import Workspace
 from patchcore.dataset.manifest import scan
 from patchcore.lifecycle import audit
-from patchcore.lifecycle.production.registration import members
+from patchcore.lifecycle.dataset_records import members
 from patchcore.lifecycle.services import Services, open_services
 from tests.support.ledgers import add_batch, scored
 

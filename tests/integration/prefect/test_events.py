@@ -18,8 +18,8 @@ from patchcore.cli.demo.data import DemoImages
 from patchcore.config.workspace import Workspace
 from patchcore.errors import Refused
 from patchcore.lifecycle import events
+from patchcore.lifecycle.git_commits import ingest_message
 from patchcore.lifecycle.intake.retrain_trigger import built_anew, due_work, situation
-from patchcore.lifecycle.production.registration import ingest_message
 from patchcore.lifecycle.services import Services, open_services
 from tests.integration.prefect.test_flows import latest_artifact
 from tests.support.servers import free_port

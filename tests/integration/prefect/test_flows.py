@@ -179,7 +179,7 @@ def test_retrain_can_build_from_nothing(
 
 
 def test_the_commit_of_a_bank_holds_the_parameters_that_built_it(workspace: Workspace) -> None:
-    from patchcore.lifecycle.production.registration import commit_reports
+    from patchcore.lifecycle.git_commits import commit_reports
 
     workspace.params.write_text(workspace.params.read_text().replace("seed: 0", "seed: 7"))
     services = open_services(workspace.root)

@@ -13,9 +13,9 @@ from PIL import Image
 from patchcore._util.files import sha256_of
 from patchcore.adapters.ledger.records import Event
 from patchcore.errors import Fault
+from patchcore.lifecycle.dataset_records import record_dataset
 from patchcore.lifecycle.intake.retrain_trigger import due_work, situation
-from patchcore.lifecycle.production import promotion, registration
-from patchcore.lifecycle.production.registration import record_dataset
+from patchcore.lifecycle.production import promotion
 from patchcore.lifecycle.services import Services
 from tests.support.registered_banks import CATEGORY, promote, register
 from tests.support.servers import free_port
@@ -59,7 +59,7 @@ def without_stages(candidates: Services, told: Told, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(module, "push", lambda _: None)
     monkeypatch.setattr(type(candidates.versioning), "stages_to_run", lambda *_: [])
     for name in ("note_arrivals", "commit_reports"):
-        monkeypatch.setattr(registration, name, lambda *_, **__: None)
+        monkeypatch.setattr(module, name, lambda *_, **__: None)
     return candidates
 
 

@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from patchcore.adapters.ledger.records import Action, Decision
-from patchcore.lifecycle.production.regate_policy import is_to_be_judged
+from patchcore.lifecycle.regate_policy import is_to_be_judged
 
 
 def history(steps: str) -> list[Decision]:
