@@ -19,7 +19,8 @@ from typing import Any
 
 from benchmarks.common import Table, alone, timed
 from patchcore.adapters.ledger import Ledger
-from patchcore.adapters.ledger.records import BatchRecord, ImageScore, Member, images_digest, now
+from patchcore.adapters.ledger.records import BatchRecord, ImageScore, Member, images_digest
+from patchcore.adapters.ledger.times import now
 from patchcore.lifecycle import audit
 from patchcore.lifecycle.evidence import verification as evidence
 from patchcore.lifecycle.services import Services, open_services

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from patchcore._util.files import read_json
-from patchcore.adapters.ledger.records import DatasetVersion, Decision, Event, now
+from patchcore.adapters.ledger.records import DatasetVersion, Decision, Event
+from patchcore.adapters.ledger.times import now
 from patchcore.errors import PatchcoreError
 from patchcore.lifecycle.services import Services, who
 

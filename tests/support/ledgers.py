@@ -24,9 +24,9 @@ from patchcore.adapters.ledger.records import (
     ImageScore,
     Member,
     images_digest,
-    now,
 )
 from patchcore.adapters.ledger.tables import metadata
+from patchcore.adapters.ledger.times import now
 from patchcore.config.workspace import Workspace
 from tests.support.places import PARAMS_FILE
 from tests.support.postgresql import new_database

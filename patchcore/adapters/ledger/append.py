@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Double, Table, TypeDecorator, func, insert, select
 
-from patchcore.adapters.ledger.records import now
 from patchcore.adapters.ledger.tables import KINDS, chain, checkpoints
+from patchcore.adapters.ledger.times import now
 from patchcore.errors import Fault
 from patchcore.evidence import hash_chain as links
 from patchcore.evidence.hash_chain import CHECKPOINT_EVERY

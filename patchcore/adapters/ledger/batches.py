@@ -16,9 +16,9 @@ from patchcore.adapters.ledger.records import (
     RecordedBatch,
     ScoredBatch,
     images_digest,
-    now,
 )
 from patchcore.adapters.ledger.tables import archives, batches, images, overrides
+from patchcore.adapters.ledger.times import now
 from patchcore.errors import Refused
 
 

@@ -9,8 +9,9 @@ from sqlalchemy import Connection, func, select
 
 from patchcore.adapters.ledger.append import append
 from patchcore.adapters.ledger.database import Book, add_record, all_records, first_record
-from patchcore.adapters.ledger.records import BankRecord, DatasetVersion, Member, Membership, now
+from patchcore.adapters.ledger.records import BankRecord, DatasetVersion, Member, Membership
 from patchcore.adapters.ledger.tables import banks, datasets, events, members
+from patchcore.adapters.ledger.times import now
 from patchcore.errors import Refused
 
 _CHANGES = ("ingest", "withdraw")

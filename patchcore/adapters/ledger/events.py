@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from patchcore.adapters.ledger.database import Book, add_record, all_records
-from patchcore.adapters.ledger.records import Event, now
+from patchcore.adapters.ledger.records import Event
 from patchcore.adapters.ledger.tables import events
+from patchcore.adapters.ledger.times import now
 
 
 class Events(Book):

@@ -8,7 +8,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Double, Integer, TypeD
 
 from patchcore.adapters.ledger.append import content_columns
 from patchcore.adapters.ledger.database import Book, add_record, all_records
-from patchcore.adapters.ledger.records import Archive, now
+from patchcore.adapters.ledger.evidence_records import Archive
 from patchcore.adapters.ledger.tables import (
     KINDS,
     archives,
@@ -22,6 +22,7 @@ from patchcore.adapters.ledger.tables import (
     members,
     overrides,
 )
+from patchcore.adapters.ledger.times import now
 from patchcore.errors import Refused
 from patchcore.evidence.export import CHAIN, LINK_COLUMNS, Table
 from patchcore.evidence.export_tables import Columns, ColumnType

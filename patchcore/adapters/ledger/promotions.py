@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, select
 
 from patchcore.adapters.ledger.database import Book, add_record, all_records, as_record
-from patchcore.adapters.ledger.records import CHANGES_PRODUCTION, Action, Decision, Production, now, utc_text
+from patchcore.adapters.ledger.records import CHANGES_PRODUCTION, Action, Decision, Production
 from patchcore.adapters.ledger.tables import decisions
+from patchcore.adapters.ledger.times import now, utc_text
 from patchcore.errors import Refused
 
 _CHANGES_PRODUCTION = decisions.c.action.in_(CHANGES_PRODUCTION)

@@ -8,10 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
-
-from patchcore.errors import UsageError
 
 Action = Literal["promote", "refuse", "rollback", "propose"]
 CHANGES_PRODUCTION: tuple[Action, ...] = ("promote", "rollback")
@@ -207,65 +204,6 @@ class ScoredBatch:
     overridden: int
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """What names all records up to one: their number, the hash of the last, the Merkle root over the hashes of all.
-
-    ``key`` and ``signature`` are those of `patchcore.evidence.signing`, None where no key was at hand.
-    """
-
-    sequence: int
-    size: int
-    head: str
-    root: str
-    key: str | None
-    signature: str | None
-    at: str
-
-
-@dataclass(frozen=True)
-class Archive:
-    """A file that holds images which the ledger no longer does: those with a sequence from ``first`` to ``last``."""
-
-    sequence: int
-    first: int
-    last: int
-    images: int
-    name: str
-    sha256: str
-    who: str
-    at: str
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What ``verify`` found.
-
-    Attributes:
-        ok: whether nothing is wrong.
-        records: how many there are.
-        head: the hash of the last one, which names the state of them all.
-        root: the Merkle root over the hashes of all.
-        first_bad: the sequence of the first record that is not what was written; None where there is none.
-        problems: what is wrong, in words.
-        notes: what could not be checked, in words.
-        anchors: with how many anchors the records were compared.
-        banks: how many banks were compared with their records; None where none was asked for.
-        checked: how many records were compared with their digests; fewer than there are for a part of a ledger.
-    """
-
-    ok: bool
-    records: int
-    head: str
-    root: str
-    first_bad: int | None
-    problems: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-    anchors: int = 0
-    banks: int | None = None
-    checked: int = 0
-
-
 def images_digest(images: Iterable[tuple[str, str | None]]) -> str:
     """Return the sha256 that names a set of images, whatever their order.
 
@@ -276,33 +214,3 @@ def images_digest(images: Iterable[tuple[str, str | None]]) -> str:
     for path, sha256 in sorted(images, key=lambda image: image[0]):
         digest.update(json.dumps([path, sha256]).encode() + b"\n")
     return digest.hexdigest()
-
-
-def utc_text(time: datetime) -> str:
-    """Return a time as the ledger writes it.
-
-    Raises:
-        UsageError: the time has no time zone.
-    """
-    if time.tzinfo is None:
-        raise UsageError(f"time {time}", got="no time zone", expected="one", remedy="add it, such as Z or +01:00")
-    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def time_of(text: str) -> datetime:
-    """Return the time that a person wrote; one without a zone is UTC.
-
-    Raises:
-        UsageError: it cannot be read.
-    """
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        expected = "a time such as 2026-11-22T02:13 or 2026-11-22T02:13:00+01:00"
-        raise UsageError(f"{text!r} is no time", got=repr(text), expected=expected, remedy="write it so") from error
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def now() -> str:
-    """Return the present time as the ledger writes it."""
-    return utc_text(datetime.now(UTC))

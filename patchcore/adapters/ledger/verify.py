@@ -12,7 +12,7 @@ from sqlalchemy.exc import DatabaseError
 from patchcore.adapters.ledger.append import content_columns, make_checkpoint
 from patchcore.adapters.ledger.database import Book, all_records
 from patchcore.adapters.ledger.dialects import Kind
-from patchcore.adapters.ledger.records import Checkpoint, Verification
+from patchcore.adapters.ledger.evidence_records import Checkpoint, Verification
 from patchcore.adapters.ledger.tables import KINDS, archives, chain, checkpoints, images
 from patchcore.errors import Refused
 from patchcore.evidence import hash_chain as links

@@ -73,7 +73,7 @@ def archive(
     """Move the images of old batches out of the ledger, into files that its chain goes on to vouch for."""
 
     def work() -> Outcome[dict[str, Any]]:
-        from patchcore.adapters.ledger.records import time_of
+        from patchcore.adapters.ledger.times import time_of
         from patchcore.lifecycle.evidence.anchoring import anchor_and_tell
         from patchcore.lifecycle.evidence.archives import archive as move
 

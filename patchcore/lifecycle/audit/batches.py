@@ -7,8 +7,8 @@ from patchcore.adapters.ledger.records import CHANGES_PRODUCTION, BatchRecord
 from patchcore.errors import Refused
 from patchcore.lifecycle.audit.datasets import dataset_images
 from patchcore.lifecycle.bank_cache import bank_record
-from patchcore.lifecycle.scoring.batch_lookup import find_batch
-from patchcore.lifecycle.scoring.result_files import with_scorings
+from patchcore.lifecycle.batch_lookup import find_batch
+from patchcore.lifecycle.batch_results import batch_results
 from patchcore.lifecycle.services import Services
 
 
@@ -42,7 +42,7 @@ def batch(services: Services, name: str, scoring: int | None = None, *, images: 
     record = found.record
     dataset = services.ledger.dataset(record.category, record.dataset_version)
     return {
-        **with_scorings(found, scorings),
+        **batch_results(found, scorings).model_dump(),
         "archived": len(found.images) != record.received,
         "overrides": [asdict(entry) for entry in services.ledger.overrides(name)],
         "bank": asdict(bank_record(services, record.category, record.bank_version)),

@@ -7,8 +7,8 @@ from typing import Any
 
 from patchcore.adapters.ledger.records import ImageScore, RecordedBatch, images_digest
 from patchcore.images.decoding import list_images
-from patchcore.lifecycle.scoring.batch_inputs import Received, receive
-from patchcore.lifecycle.scoring.batch_lookup import require_batch
+from patchcore.lifecycle.batch_inputs import Received, receive
+from patchcore.lifecycle.batch_lookup import require_batch
 from patchcore.lifecycle.services import Services
 
 _Problem = tuple[str | None, str]

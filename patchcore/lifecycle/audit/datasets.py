@@ -11,10 +11,10 @@ import numpy as np
 
 from patchcore.adapters.ledger.records import BankRecord, BatchRecord, DatasetVersion, Membership, ScoredBatch
 from patchcore.errors import Refused
+from patchcore.lifecycle.archived_images import anomalous_counts
 from patchcore.lifecycle.audit.images import sha256_named
 from patchcore.lifecycle.bank_cache import bank_content
 from patchcore.lifecycle.events import WITHDRAW
-from patchcore.lifecycle.evidence.archives import anomalous_of
 from patchcore.lifecycle.services import Services
 
 _NORMAL = "train"
@@ -137,7 +137,7 @@ def scored_batches(services: Services, bank: BankRecord) -> list[dict[str, Any]]
     found = services.ledger.scored_by(bank.category, bank.version)
     moved = [each.record for each in found if each.anomalous is None]
     sequences = {(each.batch, each.scoring): _sequence(services, each) for each in moved}
-    counts = anomalous_of(services, sequences.values())
+    counts = anomalous_counts(services, sequences.values())
     return [_scored(each, counts.get(sequences.get((each.record.batch, each.record.scoring), 0))) for each in found]
 
 

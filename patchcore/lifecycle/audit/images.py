@@ -9,8 +9,7 @@ from typing import Any
 from patchcore._util.files import sha256_of
 from patchcore.adapters.ledger.records import BatchRecord, ImageScore
 from patchcore.errors import UsageError
-from patchcore.lifecycle.evidence.archives import missing, scorings_of
-from patchcore.lifecycle.scoring.result_files import image_record
+from patchcore.lifecycle.archived_images import missing_archives, scorings_of_image
 from patchcore.lifecycle.services import Services
 
 _DIGITS = frozenset("0123456789abcdef")
@@ -32,10 +31,15 @@ def image(services: Services, sha256_or_file: str) -> dict[str, Any]:
     scorings = moved + [(entry.batch, entry.image) for entry in services.ledger.image(sha256)]
     overrides = _overrides(services, sha256, {batch.batch for batch, _ in moved})
     records = [
-        {**image_record(batch, image), "overrides": overrides[batch.batch, batch.scoring, image.path]}
+        {
+            **asdict(batch),
+            **asdict(image),
+            "rescore_reason": batch.reason,
+            "overrides": overrides[batch.batch, batch.scoring, image.path],
+        }
         for batch, image in scorings
     ]
-    return {"sha256": sha256, "records": records, "archives_missing": missing(services)}
+    return {"sha256": sha256, "records": records, "archives_missing": missing_archives(services)}
 
 
 def sha256_named(sha256_or_file: str) -> str:
@@ -59,7 +63,7 @@ def sha256_named(sha256_or_file: str) -> str:
 
 def _archived(services: Services, sha256: str) -> list[tuple[BatchRecord, ImageScore]]:
     """Return the scorings of an image in archives that are at hand: they are older than all others."""
-    moved = scorings_of(services, sha256)
+    moved = scorings_of_image(services, sha256)
     batches = services.ledger.batches_at({batch for batch, _ in moved})
     return [(batches[batch], image) for batch, image in moved]
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from patchcore.adapters.ledger.records import Decision, Event, now, time_of, utc_text
+from patchcore.adapters.ledger.records import Decision, Event
+from patchcore.adapters.ledger.times import now, time_of, utc_text
 from patchcore.errors import Refused
 from patchcore.lifecycle.events import WITHDRAW
 from patchcore.lifecycle.services import Services

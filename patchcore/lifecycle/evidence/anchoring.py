@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from patchcore._util.files import sync, write_bytes
-from patchcore.adapters.ledger.records import Checkpoint
+from patchcore.adapters.ledger.evidence_records import Checkpoint
 from patchcore.adapters.mlflow.registry import Registry
 from patchcore.adapters.versioning.repository import Versioning
 from patchcore.errors import PatchcoreError, Refused

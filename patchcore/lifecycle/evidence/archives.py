@@ -3,22 +3,14 @@
 Batches, promotions and all else stay in the ledger for good; their images are most of its bytes.
 """
 
-import re
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 from patchcore._util.files import new_folder, sha256_of
-from patchcore.adapters.ledger.exports import columns_of
-from patchcore.adapters.ledger.records import Archive, ImageScore, utc_text
-from patchcore.errors import Refused
-from patchcore.evidence import hash_chain
-from patchcore.evidence.export_tables import read_table, write_table
+from patchcore.adapters.ledger.evidence_records import Archive
+from patchcore.adapters.ledger.times import utc_text
+from patchcore.evidence.export_tables import write_table
+from patchcore.lifecycle.archived_images import ARCHIVE_FILE
 from patchcore.lifecycle.services import Services, who
-
-_FILE = "images.parquet"
 
 
 def archive(services: Services, before: datetime) -> Archive | None:
@@ -45,163 +37,6 @@ def archive(services: Services, before: datetime) -> Archive | None:
         first, last, table = found
         name = f"images-{first:012}-{last:012}"
         with new_folder(services.workspace.archives / name) as folder:
-            count = write_table(folder / _FILE, table.columns, table.rows)
-    sha256 = sha256_of(services.workspace.archives / name / _FILE)
+            count = write_table(folder / ARCHIVE_FILE, table.columns, table.rows)
+    sha256 = sha256_of(services.workspace.archives / name / ARCHIVE_FILE)
     return services.ledger.archive(first, last, count=count, name=name, sha256=sha256, who=who())
-
-
-def missing(services: Services) -> list[str]:
-    """Return the names of the archives that are not at hand.
-
-    Raises:
-        Refused: The name in the record of one is none that an archive can have.
-    """
-    return [entry.name for entry in services.ledger.archives() if not _file(services, entry).is_file()]
-
-
-def contents(
-    services: Services, entries: Iterable[Archive]
-) -> tuple[list[Iterator[tuple[int, bytes]]], list[tuple[int, str]]]:
-    """Return sequence and content digest of the images in each archive at hand, and what is wrong with archives.
-
-    What is wrong, as sequence of the archive's record and words, is whole once all the contents were read.
-    """
-    found: list[Iterator[tuple[int, bytes]]] = []
-    problems: list[tuple[int, str]] = []
-    for entry in entries:
-        try:
-            file = _opened(services, entry)
-        except Refused as error:
-            problems.append((entry.sequence, str(error)))
-        else:
-            found += [_contents(file, entry, problems)] if file else []
-    return found, problems
-
-
-def images_of(services: Services, scored_batch: int) -> list[ImageScore]:
-    """Return the images of a batch from its archive, by their paths; none where the archive is not at hand.
-
-    Args:
-        services: The opened workspace.
-        scored_batch: The sequence of the batch's record.
-
-    Raises:
-        Refused: An archive is not the file that was written.
-    """
-    found = (image for _, image in _images(services, ("scored_batch", scored_batch)))
-    return sorted(found, key=lambda image: image.path)
-
-
-def scorings_of(services: Services, sha256: str) -> list[tuple[int, ImageScore]]:
-    """Return every archived scoring of an image with the sequence of its batch, as far as archives are at hand.
-
-    Raises:
-        Refused: An archive is not the file that was written.
-    """
-    return list(_images(services, ("sha256", sha256)))
-
-
-def anomalous_of(services: Services, scored_batches: Collection[int]) -> dict[int, int]:
-    """Return how many images of batches their banks called anomalous; of those that lie in an archive at hand.
-
-    Args:
-        services: The opened workspace.
-        scored_batches: The sequences of the batches' records.
-
-    Raises:
-        Refused: An archive is not the file that was written.
-    """
-    columns, counts = columns_of("images"), dict[int, int]()
-    batch_column = list(columns).index("scored_batch")
-    for entry in services.ledger.archives():
-        # A batch is moved as a whole: where its first image is, the others are.
-        within = [sequence for sequence in scored_batches if entry.first <= sequence + 1 <= entry.last]
-        if within and (file := _opened(services, entry)):
-            found = Counter(row[batch_column] for row in read_table(file, columns, ("anomalous", 1)))
-            counts |= {sequence: found[sequence] for sequence in within}
-    return counts
-
-
-def rows(services: Services, where: tuple[str, str | int] | None = None) -> Iterator[tuple[Any, ...]]:
-    """Yield the records of archived images by their sequences, as they are exported, as far as archives are at hand.
-
-    Args:
-        services: The opened workspace.
-        where: Only those with this value in the column of this name.
-
-    Raises:
-        Refused: An archive is not the file that was written.
-    """
-    for entry in sorted(services.ledger.archives(), key=lambda entry: entry.first):
-        if file := _opened(services, entry):
-            yield from read_table(file, columns_of("images"), where)
-
-
-def _images(services: Services, where: tuple[str, str | int]) -> Iterator[tuple[int, ImageScore]]:
-    columns = columns_of("images")
-    for values in rows(services, where):
-        row = dict(zip(columns, values, strict=True))
-        decision = None if row["anomalous"] is None else bool(row["anomalous"])
-        image = ImageScore(row["path"], row["sha256"], row["score"], row["p_value"], decision, row["reason"])
-        yield row["scored_batch"], image
-
-
-def _contents(file: Path, entry: Archive, problems: list[tuple[int, str]]) -> Iterator[tuple[int, bytes]]:
-    """Yield what `contents` does of one file, up to where it can no longer be read."""
-    columns = columns_of("images")
-    names = [name for name in columns if name != "sequence"]
-    try:
-        for sequence, *values in read_table(file, columns):
-            if not isinstance(sequence, int):
-                raise ValueError(f"a record with the sequence {sequence!r}")
-            yield sequence, _digest(names, values)
-    except (Refused, ValueError) as error:
-        problems.append((entry.sequence, f"archive {entry.name} cannot be read: {error}"))
-
-
-def _digest(names: Sequence[str], values: Sequence[object]) -> bytes:
-    try:
-        return hash_chain.digest_of_sorted(names, values)
-    except (ValueError, TypeError):  # no number, or what is no text: nothing that was ever written
-        return b""
-
-
-def _opened(services: Services, entry: Archive) -> Path | None:
-    """Return the file of an archive, None where it is not at hand.
-
-    Raises:
-        Refused: It is not the one that was written, or it cannot be read.
-    """
-    try:
-        file = _file(services, entry)
-        if not file.is_file():
-            return None
-        found = sha256_of(file)
-    except OSError as error:
-        raise Refused(
-            f"archive {entry.name}", got=str(error), expected="a file that can be read", remedy="check its rights"
-        ) from error
-    if found != entry.sha256:
-        raise Refused(
-            f"archive {entry.name} is not the file that was written: {file}",
-            got=f"sha256 {found}",
-            expected=f"sha256 {entry.sha256}",
-            remedy="bring back the one that was written, or move this one away",
-        )
-    return file
-
-
-def _file(services: Services, entry: Archive) -> Path:
-    """Return where the file of an archive lies.
-
-    Raises:
-        Refused: The name in its record leads elsewhere, or is none that a file can have.
-    """
-    if not re.fullmatch(r"\w[\w.-]{0,199}", entry.name, re.ASCII):
-        raise Refused(
-            f"the name of the archive in record {entry.sequence}",
-            got=f"{entry.name[:80]!r}",
-            expected="the plain name of a folder, such as images-000000000001-000000000009",
-            remedy="the record was altered: patchcore audit verify says more",
-        )
-    return services.workspace.archives / entry.name / _FILE

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from patchcore._util.progress import progress
-from patchcore.adapters.ledger.records import BankRecord, Checkpoint, Verification
+from patchcore.adapters.ledger.evidence_records import Checkpoint, Verification
+from patchcore.adapters.ledger.records import BankRecord
 from patchcore.adapters.mlflow.registry import damage
 from patchcore.errors import Fault, Refused
 from patchcore.evidence.export import write_export
@@ -18,7 +19,7 @@ from patchcore.evidence.merkle import Tree
 from patchcore.evidence.signing import trusted_keys_from_environment
 from patchcore.evidence.verify_chain import Anchor, Walk
 from patchcore.evidence.verify_export import verify_export
-from patchcore.lifecycle.evidence import archives
+from patchcore.lifecycle import archived_images
 from patchcore.lifecycle.evidence.anchoring import anchor, anchors
 from patchcore.lifecycle.services import Services, who
 
@@ -67,7 +68,7 @@ def _walked(
     """Verify the ledger and its archives; again, where images moved to one between the two looks at them."""
     for _ in range(_ATTEMPTS):
         listed, problems = _answer(_ARCHIVES, services.ledger.archives)
-        opened, wrong = archives.contents(services, listed)
+        opened, wrong = archived_images.content_digests(services, listed)
         found = services.ledger.verify(known, trusted, opened, without_archives=without_archives)
         if found.ok or _answer(_ARCHIVES, services.ledger.archives)[0] == listed:
             break
@@ -104,7 +105,7 @@ def export(services: Services, folder: Path, *, batch: str | None, file_format: 
         return _export_batch(services, folder, batch, file_format)
     checkpoint = _checkpoint(services)
     with services.ledger.tables(up_to=checkpoint.sequence) as tables:
-        images = _merged(tables["images"].rows, archives.rows(services))
+        images = _merged(tables["images"].rows, archived_images.archived_rows(services))
         tables["images"] = replace(tables["images"], rows=images)
         return write_export(folder, tables, {"complete": True, "checkpoint": asdict(checkpoint)}, file_format)
 
@@ -118,7 +119,9 @@ def _export_batch(services: Services, folder: Path, batch: str, file_format: Fil
         for name in ("chain", "batches"):
             tables[name] = replace(tables[name], rows=list(tables[name].rows))
         scored = [row[0] for row in tables["batches"].rows]
-        moved = (row for sequence in scored for row in archives.rows(services, ("scored_batch", sequence)))
+        moved = (
+            row for sequence in scored for row in archived_images.archived_rows(services, ("scored_batch", sequence))
+        )
         tables["images"] = replace(tables["images"], rows=_merged(tables["images"].rows, moved))
         tree = Tree(services.ledger.hashes(checkpoint.size))
         earlier = [each.size for each in services.ledger.checkpoints() if each.size < checkpoint.size]

@@ -9,14 +9,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchcore.adapters.ledger.records import BatchRecord, ImageScore, Production, RecordedBatch, images_digest, now
+from patchcore.adapters.ledger.records import (
+    BatchRecord,
+    ImageScore,
+    Production,
+    RecordedBatch,
+    images_digest,
+)
+from patchcore.adapters.ledger.times import now
 from patchcore.adapters.versioning.repository import code_version
 from patchcore.bank.memory_bank import MemoryBank
 from patchcore.config.workspace import CONTACT_SHEET, HEATMAPS
 from patchcore.errors import Refused
 from patchcore.lifecycle.bank_cache import bank_record, fetch_bank
-from patchcore.lifecycle.scoring.batch_inputs import Received, receive
-from patchcore.lifecycle.scoring.batch_lookup import find_batch
+from patchcore.lifecycle.batch_inputs import Received, receive
+from patchcore.lifecycle.batch_lookup import find_batch
 from patchcore.lifecycle.scoring.result_files import as_json, publish, staged_results
 from patchcore.lifecycle.scoring.scoring_pipeline import Part, in_parts
 from patchcore.lifecycle.services import Services, who

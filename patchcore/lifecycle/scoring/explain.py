@@ -16,8 +16,8 @@ from patchcore.bank import explanation
 from patchcore.bank.explanation import Explanation
 from patchcore.errors import Fault, Refused, UnreadableImage
 from patchcore.images.decoding import load_known
-from patchcore.lifecycle.scoring.batch_inputs import find
-from patchcore.lifecycle.scoring.batch_lookup import require_batch, require_image
+from patchcore.lifecycle.batch_inputs import find
+from patchcore.lifecycle.batch_lookup import require_batch, require_image
 from patchcore.lifecycle.scoring.batches import open_scorer
 from patchcore.lifecycle.services import Services
 from patchcore.rendering.explanation_sheet import Shown, explanation_sheet

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from patchcore.errors import UsageError
-from patchcore.lifecycle.scoring.batch_lookup import require_batch, require_image
+from patchcore.lifecycle.batch_lookup import require_batch, require_image
 from patchcore.lifecycle.services import Services, who
 
 

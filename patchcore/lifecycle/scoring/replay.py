@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from patchcore.adapters.ledger.records import ImageScore, RecordedBatch, now
+from patchcore.adapters.ledger.records import ImageScore, RecordedBatch
+from patchcore.adapters.ledger.times import now
 from patchcore.adapters.versioning.repository import code_version
-from patchcore.lifecycle.scoring.batch_inputs import Found, Received, find
-from patchcore.lifecycle.scoring.batch_lookup import require_batch
+from patchcore.lifecycle.batch_inputs import Found, Received, find
+from patchcore.lifecycle.batch_lookup import require_batch
 from patchcore.lifecycle.scoring.batches import Scorer, open_scorer
 from patchcore.lifecycle.scoring.scoring_pipeline import in_parts
 from patchcore.lifecycle.services import Services, who

@@ -17,7 +17,7 @@ from patchcore.bank.memory_bank import MemoryBank
 from patchcore.bank.scoring import Scores
 from patchcore.errors import UnreadableImage
 from patchcore.images.decoding import load_known
-from patchcore.lifecycle.scoring.batch_inputs import Received
+from patchcore.lifecycle.batch_inputs import Received
 
 Result = TypeVar("Result")
 

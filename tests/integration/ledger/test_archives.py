@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from patchcore._util.files import sha256_of
+from patchcore.adapters.ledger.evidence_records import Archive, Verification
 from patchcore.adapters.ledger.exports import columns_of
-from patchcore.adapters.ledger.records import Archive, Verification
 from patchcore.errors import Refused
 from patchcore.evidence.export_tables import read_table, write_table
+from patchcore.lifecycle import archived_images
 from patchcore.lifecycle.evidence import archives, verification
 from patchcore.lifecycle.services import Services
 from tests.support.fake_services import Notes
@@ -118,7 +119,7 @@ def test_an_archive_that_this_account_may_not_read_is_a_problem(
     def refuse(_: Path) -> str:
         raise PermissionError("not yours")
 
-    monkeypatch.setattr(archives, "sha256_of", refuse)
+    monkeypatch.setattr(archived_images, "sha256_of", refuse)
     assert f"record {moved.sequence}: archive {moved.name}: got not yours" in "; ".join(_verify(services).problems)
 
 
@@ -135,7 +136,7 @@ def test_a_name_that_no_archive_has_is_a_problem_and_leads_nowhere(
     assert f"record {moved.sequence}: its content in archives was altered" in found.problems
     assert all(problem.isprintable() for problem in found.problems)
     with pytest.raises(Refused, match="the plain name of a folder"):
-        archives.scorings_of(services, "0" * 64)
+        archived_images.scorings_of_image(services, "0" * 64)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from patchcore.adapters.ledger import Ledger
-from patchcore.adapters.ledger.records import now
+from patchcore.adapters.ledger.times import now
 from patchcore.config.workspace import Workspace
 from tests.support.errors import line_of
 from tests.support.ledgers import digest, fill

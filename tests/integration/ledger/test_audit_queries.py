@@ -12,7 +12,8 @@ import pytest
 
 from patchcore._util.files import sha256_of
 from patchcore.adapters.ledger import Ledger
-from patchcore.adapters.ledger.records import ImageScore, now
+from patchcore.adapters.ledger.records import ImageScore
+from patchcore.adapters.ledger.times import now
 from patchcore.config.workspace import Workspace
 from tests.support.errors import line_of
 from tests.support.ledgers import (

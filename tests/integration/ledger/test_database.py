@@ -24,8 +24,8 @@ from patchcore.adapters.ledger import migrations as ledger_migrations
 from patchcore.adapters.ledger.append import append
 from patchcore.adapters.ledger.database import REVISION
 from patchcore.adapters.ledger.dialects import WRITING, database_of
-from patchcore.adapters.ledger.records import now, utc_text
 from patchcore.adapters.ledger.tables import metadata
+from patchcore.adapters.ledger.times import now, utc_text
 from patchcore.config.workspace import Workspace
 from patchcore.errors import Fault, Refused
 from patchcore.evidence.export import Table

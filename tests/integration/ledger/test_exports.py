@@ -22,6 +22,7 @@ from patchcore.evidence.hash_chain import digest, link
 from patchcore.evidence.signing import Signer
 from patchcore.evidence.verify_chain import Anchor, Walk
 from patchcore.evidence.verify_export import verify_export
+from patchcore.lifecycle import archived_images
 from patchcore.lifecycle.evidence import archives, verification
 from patchcore.lifecycle.services import Services, open_services
 from tests.support.ledgers import fill
@@ -262,14 +263,14 @@ def test_images_that_are_archived_during_an_export_are_in_it_once(
     tmp_path: Path, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = Workspace(Path(shutil.copytree(services.workspace.root, tmp_path / "workspace")))
-    copied, rows = open_services(workspace.root), archives.rows
+    copied, rows = open_services(workspace.root), archived_images.archived_rows
 
     def meanwhile(*arguments: Any) -> Any:
         if not copied.ledger.archives():
             archives.archive(open_services(workspace.root), LATER)
         return rows(*arguments)
 
-    monkeypatch.setattr(archives, "rows", meanwhile)
+    monkeypatch.setattr(archived_images, "archived_rows", meanwhile)
     verification.export(copied, tmp_path / "whole", batch=None, file_format="parquet")
     assert copied.ledger.archives()
     assert verified(tmp_path / "whole").problems == []

@@ -11,8 +11,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from patchcore.adapters.ledger import Ledger
-from patchcore.adapters.ledger.records import BatchRecord, ImageScore, Member, images_digest, now
+from patchcore.adapters.ledger.records import BatchRecord, ImageScore, Member, images_digest
 from patchcore.adapters.ledger.tables import KINDS
+from patchcore.adapters.ledger.times import now
 from patchcore.errors import Refused, UsageError
 from tests.support.ledgers import fill
 from tests.support.tampering import Owner

@@ -12,8 +12,8 @@ import pytest
 from patchcore.adapters.ledger.records import RecordedBatch
 from patchcore.config.workspace import Workspace
 from patchcore.errors import Refused, UsageError
+from patchcore.lifecycle.batch_lookup import require_batch
 from patchcore.lifecycle.scoring import overrides
-from patchcore.lifecycle.scoring.batch_lookup import require_batch
 from patchcore.lifecycle.scoring.overrides import override
 from patchcore.lifecycle.services import Services, open_services
 

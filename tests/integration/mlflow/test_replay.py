@@ -14,8 +14,8 @@ import pytest
 from patchcore.adapters.ledger.records import ImageScore
 from patchcore.cli.demo.data import DemoImages, fill_batch
 from patchcore.config.workspace import Workspace
+from patchcore.lifecycle.batch_inputs import find
 from patchcore.lifecycle.scoring import batches
-from patchcore.lifecycle.scoring.batch_inputs import find
 from patchcore.lifecycle.scoring.replay import replay
 from patchcore.lifecycle.services import Services, open_services
 from tests.support.errors import line_of

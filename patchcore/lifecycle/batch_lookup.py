@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 from patchcore.adapters.ledger.records import ImageScore, RecordedBatch
 from patchcore.errors import Refused
-from patchcore.lifecycle.evidence.archives import images_of
+from patchcore.lifecycle.archived_images import images_of_batch
 from patchcore.lifecycle.services import Services
 
 
@@ -17,7 +17,7 @@ def find_batch(services: Services, batch: str, scoring: int | None = None) -> Re
     found = services.ledger.batch(batch, scoring)
     if found is None or not found.archived or found.sequence is None:
         return found
-    return replace(found, images=tuple(images_of(services, found.sequence)))
+    return replace(found, images=tuple(images_of_batch(services, found.sequence)))
 
 
 def require_batch(services: Services, batch: str, scoring: int | None = None) -> RecordedBatch:
