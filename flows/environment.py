@@ -1,15 +1,10 @@
 """Where Prefect keeps its things, set before Prefect is imported; and every phone-home switch, off."""
 
-import os
-
+from patchcore.config.environment import NO_TELEMETRY, set_defaults
 from patchcore.config.workspace import Workspace
 
 _QUIET = {
-    "DO_NOT_TRACK": "1",
-    "DVC_NO_ANALYTICS": "1",
-    "GX_ANALYTICS_ENABLED": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    **NO_TELEMETRY,
     # The flow's log goes to Prefect; a person at the terminal gets progress bars, tables and one line of error.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_CLI_PROMPT": "false",
@@ -21,7 +16,5 @@ _QUIET = {
 
 def prepare(workspace: Workspace) -> None:
     """Let Prefect keep its database in the workspace, unless the environment says where its server or its home is."""
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    os.environ.setdefault("PREFECT_HOME", str(workspace.prefect_home))
+    set_defaults({**_QUIET, "PREFECT_HOME": str(workspace.prefect_home)})
     workspace.prefect_home.mkdir(parents=True, exist_ok=True)

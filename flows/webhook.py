@@ -5,7 +5,6 @@ an error or of a log holds the address or a part of it; that is why the errors o
 """
 
 import json
-import os
 import sys
 import time
 import urllib.error
@@ -37,7 +36,10 @@ def notify(event: Event, text: str, *, timeout: float = 5.0, pause: float = 1.0)
         timeout: seconds for each attempt to connect, and for the answer.
         pause: seconds before the second attempt; twice as many before the third.
     """
-    address = os.environ.get(ADDRESS, "").strip()
+    from patchcore.config.settings import read_settings
+
+    secret = read_settings().webhook_url
+    address = secret.get_secret_value().strip() if secret else ""
     if not address:
         return None
     failure = _deliver(address, _message(event, text), timeout, pause)

@@ -3,7 +3,6 @@
 import argparse
 import importlib
 import json
-import os
 import sys
 import traceback
 from pathlib import Path
@@ -44,10 +43,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _tell(error: PatchcoreError) -> int:
     """Hand the error to the flow that waits for it, or print it for the person who ran `dvc repro`."""
-    waiting = os.environ.get("PATCHCORE_ERROR_FILE")
+    from patchcore.config.settings import read_settings
+
+    waiting = read_settings().error_file
     if waiting:
         words = {"what": error.what, "got": error.got, "expected": error.expected, "remedy": error.remedy}
-        Path(waiting).write_text(json.dumps({"code": error.code, **words}), encoding="utf-8")
+        waiting.write_text(json.dumps({"code": error.code, **words}), encoding="utf-8")
     else:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
     return error.exit_code

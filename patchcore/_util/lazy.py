@@ -1,15 +1,21 @@
 """Public names of a package that are imported when they are first used (PEP 562): torch and MLflow take seconds."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 
-def lazy_attributes(package: str, modules: Mapping[str, str]) -> Callable[[str], object]:
+def lazy_attributes(
+    package: str, modules: Mapping[str, str], packages: Collection[str] = ()
+) -> Callable[[str], object]:
     """Return the ``__getattr__`` of a package.
 
     Args:
         package: The package's ``__name__``.
         modules: For each public name the module that defines it.
+        packages: Names of packages inside this one that are public too.
+
+    Returns:
+        A function from a name to what the name stands for. It raises AttributeError for every other name.
 
     Example:
         >>> find = lazy_attributes("numbers", {"sqrt": "math"})
@@ -18,8 +24,10 @@ def lazy_attributes(package: str, modules: Mapping[str, str]) -> Callable[[str],
     """
 
     def __getattr__(name: str) -> object:  # noqa: N807  # PEP 562
-        if name not in modules:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(modules[name]), name)
+        if name in modules:
+            return getattr(importlib.import_module(modules[name]), name)
+        if name in packages:
+            return importlib.import_module(f"{package}.{name}")
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return __getattr__

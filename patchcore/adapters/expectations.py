@@ -6,7 +6,6 @@ evaluation_copy_of, near_copy_of (the path of the image that it repeats). What d
 """
 
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from patchcore._util import files
+from patchcore.config.environment import NO_TELEMETRY, set_defaults
 from patchcore.config.params import ValidateParams
 from patchcore.errors import Fault
 
@@ -220,7 +220,7 @@ def _overview_row(check: Check) -> str:
 
 
 def _great_expectations() -> Any:
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # it reports home otherwise
+    set_defaults(NO_TELEMETRY)
     import great_expectations
     import great_expectations.expectations
 

@@ -1,6 +1,5 @@
 """Where every file of a workspace lives. No other module spells a file name under a workspace."""
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,7 +146,9 @@ class Workspace:
     @property
     def runtime_cache(self) -> Path:
         """Networks as they were converted for a runtime; PATCHCORE_CACHE names a folder for all workspaces."""
-        return Path(os.environ.get("PATCHCORE_CACHE") or self.state / "runtime")
+        from patchcore.config.settings import read_settings
+
+        return read_settings().cache or self.state / "runtime"
 
     @property
     def weights(self) -> Path:
@@ -177,7 +178,9 @@ class Workspace:
     @property
     def archives(self) -> Path:
         """Where images go that the ledger no longer holds; PATCHCORE_ARCHIVE names another folder."""
-        return Path(os.environ.get("PATCHCORE_ARCHIVE") or self.root / "archive")
+        from patchcore.config.settings import read_settings
+
+        return read_settings().archive or self.root / "archive"
 
     def data_docs(self, category: str) -> Path:
         return self.state / "data_docs" / category
@@ -213,7 +216,11 @@ def find_workspace(folder: Path | None = None) -> Workspace:
     Raises:
         Refused: there is no params.yaml with a dvc.yaml beside it.
     """
-    root = (folder or Path(os.environ.get("PATCHCORE_WORKSPACE", "."))).resolve()
+    if folder is None:
+        from patchcore.config.settings import read_settings
+
+        folder = read_settings().workspace or Path()
+    root = folder.resolve()
     workspace = Workspace(root)
     if not (workspace.params.is_file() and workspace.pipeline.is_file()):
         raise Refused(

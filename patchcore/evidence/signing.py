@@ -1,21 +1,18 @@
-"""Ed25519 signatures (RFC 8032) on the ledger's checkpoints: what one names, nobody changes and keeps its signature.
+"""Ed25519 signatures (RFC 8032) on the ledger's checkpoints.
 
-They do not show that the end was cut off, together with its checkpoints, and that fewer than 4,096 records were written
-in its place: anchors do.
+A record that a signed checkpoint covers cannot change unless the signature becomes invalid. Signatures do not show that
+the newest records were removed together with their checkpoints and replaced by fewer than 4,096 others: anchors do.
 """
 
-import os
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from patchcore.errors import Refused
+from patchcore.errors import InvalidKey
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-SIGNING_KEY, TRUSTED_KEYS = "PATCHCORE_SIGNING_KEY", "PATCHCORE_TRUSTED_KEYS"
 _PUBLIC_KEY_DIGITS = 64
 
 
@@ -40,51 +37,44 @@ def checkpoint_text(*, size: int, head: str, root: str, at: str) -> bytes:
     return f"patchcore ledger checkpoint 1\n{size}\n{head}\n{root}\n{at}\n".encode()
 
 
-def signer_from_environment() -> Signer | None:
-    """Return the key in the PEM file that PATCHCORE_SIGNING_KEY names; None where it names none.
+def read_signer(name: str) -> Signer:
+    """Return the private key in a PEM file.
 
     Raises:
-        Refused: the file holds no Ed25519 private key without a password.
+        InvalidKey: the file holds no Ed25519 private key without a password.
     """
-    name = os.environ.get(SIGNING_KEY)
-    if not name:
-        return None
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
         private = load_pem_private_key(Path(name).read_bytes(), password=None)
     except (OSError, ValueError, TypeError) as error:
-        raise _no_key(SIGNING_KEY, name, "private", str(error)) from error
+        raise _no_key(name, "private", str(error)) from error
     if not isinstance(private, Ed25519PrivateKey):
-        raise _no_key(SIGNING_KEY, name, "private", type(private).__name__)
+        raise _no_key(name, "private", type(private).__name__)
     return Signer(private.public_key().public_bytes_raw().hex(), private)
 
 
-def trusted_keys_from_environment() -> frozenset[str]:
-    """Return the public keys that PATCHCORE_TRUSTED_KEYS names: 64 hexadecimal digits or PEM files, commas between.
+def trusted_keys(text: str) -> frozenset[str]:
+    """Return public keys as 64 hexadecimal digits each.
+
+    Args:
+        text: The keys, separated by commas: 64 hexadecimal digits or the path of a PEM file each.
 
     Raises:
-        Refused: one is neither, or the variable is set and names none: that would ask for no signature at all.
+        InvalidKey: one is neither, or the text names no key.
+
+    Example:
+        >>> trusted_keys("AB" * 32) == {"ab" * 32}
+        True
     """
-    if (value := os.environ.get(TRUSTED_KEYS)) is None:
-        return frozenset()
-    if not (names := [name.strip() for name in value.split(",") if name.strip()]):
-        raise Refused(
-            f"{TRUSTED_KEYS} names no key",
-            got=repr(value),
-            expected="public keys, 64 hexadecimal digits or PEM files, commas between",
-            remedy="name one, or unset it: then no signature is asked for",
+    if not (names := [name.strip() for name in text.split(",") if name.strip()]):
+        raise InvalidKey(
+            "the list of trusted keys is empty",
+            got=repr(text),
+            expected="public keys, 64 hexadecimal digits or PEM files, separated by commas",
+            remedy="name a key, or unset PATCHCORE_TRUSTED_KEYS so that no signature is required",
         )
-    return trusted_keys(names)
-
-
-def trusted_keys(names: Iterable[str]) -> frozenset[str]:
-    """Return public keys as 64 hexadecimal digits each, from such digits or PEM files.
-
-    Raises:
-        Refused: one is neither.
-    """
     return frozenset(_public_key(name) for name in names)
 
 
@@ -109,15 +99,15 @@ def _public_key(name: str) -> str:
     try:
         public = load_pem_public_key(Path(name).read_bytes())
     except (OSError, ValueError) as error:
-        raise _no_key(TRUSTED_KEYS, name, "public", str(error)) from error
+        raise _no_key(name, "public", str(error)) from error
     if not isinstance(public, Ed25519PublicKey):
-        raise _no_key(TRUSTED_KEYS, name, "public", type(public).__name__)
+        raise _no_key(name, "public", type(public).__name__)
     return public.public_bytes_raw().hex()
 
 
-def _no_key(variable: str, name: str, kind: str, got: str) -> Refused:
-    return Refused(
-        f"{variable}: {name}",
+def _no_key(name: str, kind: str, got: str) -> InvalidKey:
+    return InvalidKey(
+        f"the {kind} key {name} cannot be used",
         got=got,
         expected=f"an Ed25519 {kind} key in a PEM file",
         remedy="make one with: openssl genpkey -algorithm ed25519 -out key.pem; openssl pkey -in key.pem -pubout",

@@ -1,7 +1,6 @@
 """Where a backbone's weights come from. Never from a hub in silence, never random, always with their sha256."""
 
 import importlib.util
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,8 +151,10 @@ def _usual_place(backbone: str) -> tuple[Path, str]:
         return folder / name, sha256
     name = _TORCHVISION[backbone]
     # As torch.hub.get_dir() has it, without the import of torch.
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    home = Path(os.environ.get("TORCH_HOME", cache / "torch"))
+    from patchcore.config.settings import read_settings
+
+    settings = read_settings()
+    home = settings.torch_home or (settings.xdg_cache_home or Path.home() / ".cache") / "torch"
     return home / "hub" / "checkpoints" / name, name.rsplit("-", 1)[1].removesuffix(".pth")
 
 

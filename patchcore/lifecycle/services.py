@@ -91,7 +91,9 @@ def open_services(root: Path | str | None = None) -> Services:
 
 def who() -> str:
     """Return who is at work: PATCHCORE_USER, else the account and the host."""
-    return os.environ.get("PATCHCORE_USER") or f"{_account()}@{socket.gethostname()}"
+    from patchcore.config.settings import read_settings
+
+    return read_settings().user or f"{_account()}@{socket.gethostname()}"
 
 
 def _account() -> str:

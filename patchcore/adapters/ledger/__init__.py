@@ -4,8 +4,6 @@ SQLite by default, PostgreSQL for a plant. A record that a method returns is on 
 the one before it, so that none can be changed, taken out or put in between without being found.
 """
 
-import os
-
 from patchcore.adapters.ledger.batches import Batches
 from patchcore.adapters.ledger.comparisons import Comparisons
 from patchcore.adapters.ledger.database import REVISION, Database
@@ -15,7 +13,7 @@ from patchcore.adapters.ledger.exports import Exports
 from patchcore.adapters.ledger.promotions import Promotions
 from patchcore.adapters.ledger.verify import Checks
 from patchcore.config.workspace import Workspace
-from patchcore.evidence.signing import Signer, signer_from_environment
+from patchcore.evidence.signing import Signer, read_signer
 
 
 def open_ledger(workspace: Workspace) -> "Ledger":
@@ -25,12 +23,17 @@ def open_ledger(workspace: Workspace) -> "Ledger":
         Refused: the URL is not one, or of a database that is not supported; or PATCHCORE_SIGNING_KEY names no key.
         Fault: the database cannot be opened.
     """
-    return Ledger(ledger_url(workspace), signer=signer_from_environment())
+    from patchcore.config.settings import read_settings
+
+    key = read_settings().signing_key
+    return Ledger(ledger_url(workspace), signer=None if key is None else read_signer(key))
 
 
 def ledger_url(workspace: Workspace) -> str:
     """Return where the ledger is."""
-    return os.environ.get("PATCHCORE_LEDGER_URL") or f"sqlite:///{workspace.ledger}"
+    from patchcore.config.settings import read_settings
+
+    return read_settings().ledger_url or f"sqlite:///{workspace.ledger}"
 
 
 def migrate(url: str, wait: float = 30.0) -> str:

@@ -1,13 +1,13 @@
 """Reaching MLflow: quietly, without telling anybody, and not for minutes when nobody answers."""
 
 import logging
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from patchcore.config.environment import NO_TELEMETRY, changed, set_defaults
 from patchcore.errors import Fault
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # MLflow reads its settings from the environment alone. What a person has set there wins.
 _QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
+    **NO_TELEMETRY,
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -31,9 +31,8 @@ def connect(uri: str) -> "MlflowClient":
     Raises:
         Fault: it does not answer within about ten seconds, or is no MLflow.
     """
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    with answering(uri), _environment(_IMPATIENT):
+    set_defaults(_QUIET)
+    with answering(uri), changed(_IMPATIENT):
         from mlflow import MlflowClient
 
         for package in ("mlflow", "alembic"):
@@ -80,20 +79,6 @@ def _open_database_once(uri: str) -> None:
     with engine.connect() as connection:
         engine.dialect.get_table_names(connection)
     engine.dispose()
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name)
-            else:
-                os.environ[name] = value
 
 
 def _reason(error: BaseException) -> str:

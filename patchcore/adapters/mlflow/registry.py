@@ -7,7 +7,6 @@ promotions is the ledger, and both follow it. A second experiment shows what hap
 """
 
 import json
-import os
 import shutil
 import tempfile
 from functools import cached_property
@@ -34,7 +33,9 @@ PRODUCTION = "production"
 
 def open_registry(workspace: Workspace) -> "Registry":
     """Return the registry at MLFLOW_TRACKING_URI, else the workspace's own: SQLite and a folder."""
-    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+    from patchcore.config.settings import read_settings
+
+    if uri := read_settings().mlflow_tracking_uri:
         return Registry(uri, artifact_root=None)
     return Registry(f"sqlite:///{workspace.registry}", artifact_root=workspace.registry_artifacts)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from patchcore.config.environment import for_child
 from patchcore.errors import Fault, Refused
 
 # Set while git runs a hook: they would send our commands to the repository of that hook.
@@ -175,13 +176,11 @@ class Git:
         return result.stdout
 
     def _run(self, *arguments: str, mark: int | None = None) -> subprocess.CompletedProcess[str]:
-        environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
-        environment |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
         command = ["git", "-C", str(self._folder), *arguments]
         try:
             return subprocess.run(
                 command,
-                env=environment,
+                env=for_child({"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}, without=_FOREIGN),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 encoding="utf-8",

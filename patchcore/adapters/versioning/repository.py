@@ -1,7 +1,6 @@
 """DVC and git: what keeps the bytes of a workspace, runs its stages, and says which version of everything was there."""
 
 import json
-import os
 import re
 import sys
 import tempfile
@@ -15,13 +14,13 @@ from typing import Any, TypeVar
 import patchcore
 from patchcore.adapters.versioning.dvc_repair import mend
 from patchcore.adapters.versioning.git import Git
+from patchcore.config.environment import NO_TELEMETRY, search_path
 from patchcore.config.workspace import Workspace
 from patchcore.errors import Fault, PatchcoreError, Refused, StageFailed, error_types
 
 ERROR_FILE = "PATCHCORE_ERROR_FILE"
 """Environment variable: where the process of a stage writes the error that ended it, as JSON."""
 
-_PHONE_HOME_OFF = {"DO_NOT_TRACK": "1", "DVC_NO_ANALYTICS": "1", "GX_ANALYTICS_ENABLED": "false"}
 _IN_THE_WORKSPACE = threading.RLock()
 _Result = TypeVar("_Result")
 
@@ -186,11 +185,10 @@ class Versioning:
             repository.close()
 
     def _stage_environment(self, error_file: Path) -> dict[str, str]:
-        programs = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
         return {
-            **_PHONE_HOME_OFF,
+            **NO_TELEMETRY,
             ERROR_FILE: str(error_file),
-            "PATH": programs,  # dvc.yaml says `python`: this one
+            "PATH": search_path(str(Path(sys.executable).parent)),  # dvc.yaml says `python`: this one
             "PATCHCORE_WORKSPACE": str(self._workspace.root),
         }
 

@@ -23,14 +23,13 @@ def verify(
     """Check that no record was changed, taken out or put in, and that the banks are those of then."""
 
     def work() -> Outcome[dict[str, Any]]:
-        from patchcore.evidence.signing import trusted_keys_from_environment
         from patchcore.lifecycle.evidence import verification
         from patchcore.lifecycle.evidence.anchoring import anchors_in
 
         given = [anchors_in(place) for place in anchor or ()]
         known = [one for each in given for one in each.anchors]
         if file:
-            trusted = trusted_keys_from_environment()
+            trusted = verification.configured_keys()
             found = verification.verify_file(file, known, trusted, without_archives=without_archives)
         else:
             services = _services(workspace)

@@ -1,6 +1,5 @@
 """The main job on real images: two data-set versions, two banks, two batches, and an audit."""
 
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from rich.console import Console
 from patchcore.cli.demo.data import choose_images, drop_new, fill_batch, lay_out
 from patchcore.cli.display import lifecycle as display
 from patchcore.errors import Fault, Refused
+from patchcore.config.environment import set_values, unset
 from patchcore.config.workspace import Workspace
 from patchcore.lifecycle.services import open_services
 
@@ -52,7 +52,7 @@ class _Story:
         self._folder = folder
         self.workspace = Workspace(folder / "workspace")
         self._console = Console(highlight=False, soft_wrap=True)
-        os.environ["PATCHCORE_WORKSPACE"] = str(self.workspace.root)
+        set_values({"PATCHCORE_WORKSPACE": str(self.workspace.root)})
 
     def first_bank(self) -> None:
         source = self._folder / "solar_cells"
@@ -152,8 +152,7 @@ def _forget_services() -> None:
     A person's shell may point at the plant's MLflow, Prefect and ledger, by many settings: invented promotions and
     batches must never be written there. Each command sets anew what keeps these libraries from reporting home.
     """
-    for name in [name for name in os.environ if name.startswith(_SERVICES)]:
-        del os.environ[name]
+    unset(_SERVICES)
 
 
 def _clear(folder: Path) -> None:

@@ -1,6 +1,5 @@
 """Writing to a terminal: lines, pairs and tables, a little indented."""
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -18,7 +17,9 @@ _INDENT = 2
 
 
 def _console() -> Console:
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED
+    from patchcore.config.settings import read_settings
+
+    width = None if sys.stdout.isatty() or read_settings().columns else _PIPED
     return Console(highlight=False, soft_wrap=True, width=width)
 
 

@@ -5,7 +5,6 @@ one is at work, its release and its precision are part of what identifies an ext
 """
 
 import importlib.util
-import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, Protocol, get_args
@@ -62,6 +61,7 @@ def other_runtime(runtime: RuntimeName) -> RuntimeName:
 
 def default_cache() -> Path:
     """Return the folder of what a machine keeps between runs: PATCHCORE_CACHE, else the user's cache folder."""
-    if given := os.environ.get("PATCHCORE_CACHE"):
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "patchcore"
+    from patchcore.config.settings import read_settings
+
+    settings = read_settings()
+    return settings.cache or (settings.xdg_cache_home or Path.home() / ".cache") / "patchcore"

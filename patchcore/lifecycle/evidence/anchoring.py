@@ -23,7 +23,6 @@ from patchcore.evidence.hash_chain import GENESIS
 from patchcore.evidence.verify_chain import Anchor
 from patchcore.lifecycle.services import Services
 
-ANCHOR_FILE = "PATCHCORE_ANCHOR_FILE"
 """Environment variable: a file that grows by a line for each anchor, or a folder that gets a file for each."""
 
 _TAG, _NOTE, _SIZE = "patchcore-ledger-", "patchcore.ledger_head", "<size>"
@@ -183,7 +182,9 @@ def _places(services: Services, categories: Iterable[str], *, git: bool = True) 
         yield _Place(name, partial(_noted, registry, category, name), partial(_note, registry, category), replaces=True)
     if git:
         yield _Place(f"git tag {_TAG}{_SIZE}", partial(_tagged, versioning), partial(_tag, versioning))
-    if file := os.environ.get(ANCHOR_FILE):
+    from patchcore.config.settings import read_settings
+
+    if file := read_settings().anchor_file:
         path = Path(file)
         yield _Place(file, partial(_read, path), partial(_write, path))
 

@@ -16,7 +16,7 @@ from patchcore.evidence.export import write_export
 from patchcore.evidence.export_scope import EXPORT, contents_of_part
 from patchcore.evidence.export_tables import FileFormat
 from patchcore.evidence.merkle import Tree
-from patchcore.evidence.signing import trusted_keys_from_environment
+from patchcore.evidence.signing import trusted_keys
 from patchcore.evidence.verify_chain import Anchor, Walk
 from patchcore.evidence.verify_export import verify_export
 from patchcore.lifecycle import archived_images
@@ -27,6 +27,18 @@ _ATTEMPTS = 5  # to look at the ledger while nobody archives
 _ARCHIVES = "the archives in the ledger"
 _NO_ANCHOR = "no anchor was found: nothing outside the ledger shows that its end was not cut off or written anew"
 _Record = TypeVar("_Record")
+
+
+def configured_keys() -> frozenset[str]:
+    """Return the public keys that PATCHCORE_TRUSTED_KEYS names; none where it is not set.
+
+    Raises:
+        InvalidKey: it is set and names no key, or one that cannot be read.
+    """
+    from patchcore.config.settings import read_settings
+
+    names = read_settings().trusted_keys
+    return frozenset() if names is None else trusted_keys(names)
 
 
 def verify(
@@ -44,7 +56,7 @@ def verify(
         Refused: A trusted key cannot be read, or PATCHCORE_TRUSTED_KEYS names none.
         Fault: The ledger does not answer.
     """
-    trusted = trusted_keys_from_environment()
+    trusted = configured_keys()
     recorded, problems = _answer("the banks in the ledger", services.ledger.banks)
     outside = anchors(services, [bank.category for bank in recorded])
     compared = [*outside.anchors, *known]
