@@ -17,6 +17,7 @@ from patchcore.cli.commands.options import Category, Json, Place, place_of, plac
 from patchcore.cli.commands.score import override, score
 from patchcore.cli.commands.withdraw import withdraw
 from patchcore.cli.display import lifecycle as display
+from patchcore.cli.help import add_epilogs
 from patchcore.cli.result import Outcome, end, finish
 from patchcore.errors import UsageError
 
@@ -39,7 +40,6 @@ app = typer.Typer(
     cls=_Commands,
     help="Memory banks for visual inspection: built from normal images, gated, promoted, scored with, and audited.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(audit_app, name="audit")
@@ -211,3 +211,6 @@ def demo(
         return Outcome()
 
     return finish(work, as_json=False, show=lambda _: None)
+
+
+add_epilogs(app)
