@@ -9,11 +9,12 @@ export GX_ANALYTICS_ENABLED := false
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help demo test check format constraints benchmarks clean
+.PHONY: help demo test test-all check format constraints benchmarks clean
 
 help:
 	@echo "make demo         live through a bank's first weeks on real images of solar cells, in demo/"
-	@echo "make test         the tests"
+	@echo "make test         the tests, a sample of those that take long: about 10 minutes on 2 cores"
+	@echo "make test-all     every test and every case, with coverage: about an hour"
 	@echo "make check        lint, types, the arrows between modules"
 	@echo "make format       format the code, and write the code dependencies into dvc.yaml"
 	@echo "make constraints  pin what pyproject.toml allows to the newest versions, into .constraints.txt"
@@ -27,6 +28,11 @@ demo: .venv/ready
 WORKERS := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 test: .venv/ready
 	$(BIN)/pytest $(WORKERS)
+
+# Every case, and which lines they reach; then the branches of error handling that none reaches.
+test-all: .venv/ready
+	$(BIN)/pytest $(WORKERS) --all --cov --cov-report=term:skip-covered --cov-report=json:.coverage.json
+	$(BIN)/python -m tests.support.uncovered .coverage.json
 
 check: .venv/ready
 	$(BIN)/ruff check

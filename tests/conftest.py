@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,6 +40,8 @@ for switch, value in {
 }.items():
     os.environ[switch] = value
 
+Sample = Callable[[int, int], int]
+
 # What takes longest begins first, so that no worker of pytest-xdist is left alone with it in the end. The second of
 # them does not need the bank that the first one builds for all.
 _FIRST = (
@@ -48,14 +50,14 @@ _FIRST = (
     "test_at_once",
     "test_mlflow_server",
     "test_watch",
-    "test_accuracy",
+    "test_solar_cells",
     "test_serve",
-    "test_ledger_mutations",
+    "test_mutations",
     "test_evidence",
     "test_bad_input",
     "test_batches",
     "test_concurrent_promotions",
-    "test_bottle",
+    "test_washers",
 )
 
 if _WORKER := "PYTEST_XDIST_WORKER" in os.environ:
@@ -65,7 +67,25 @@ if _WORKER := "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--all",
+        action="store_true",
+        help="also run tests marked slow, and try every case where other runs try a sample (make test-all)",
+    )
+
+
+@pytest.fixture(scope="session")
+def sample(pytestconfig: pytest.Config) -> Sample:
+    """Choose how many cases a test tries: a sample, or with --all every one."""
+    return lambda some, every: every if pytestconfig.getoption("--all") else some
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--all"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
     if _WORKER:
         rank = {name: place for place, name in enumerate(_FIRST)}
         items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))

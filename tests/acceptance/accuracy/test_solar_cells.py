@@ -5,6 +5,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pytest
+
 from patchcore._util.files import read_json
 from patchcore.cli.demo.data import choose_images, lay_out
 from patchcore.config.params import load_params
@@ -17,6 +19,7 @@ from tests.support.places import PARAMS_FILE
 PARAMS = load_params(PARAMS_FILE)
 
 
+@pytest.mark.slow
 def test_defective_solar_cells_are_told_from_normal_ones_by_a_bank_that_grew_and_by_one_built_anew(
     tmp_path: Path,
 ) -> None:

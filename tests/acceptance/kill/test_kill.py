@@ -4,8 +4,8 @@ Each command is run once and its durable effects are counted. Then, once for eac
 random moments, it is run in a copy of the same workspace and its whole process group is killed there. Nothing half-done
 may be visible; the same command must then bring about exactly what it does when nobody kills it.
 
-PATCHCORE_KILL_POINTS says how many kills there are with a ledger in SQLite, PATCHCORE_KILL_SEED which; around the
-commits of one in PostgreSQL there are a dozen more.
+`make test` kills at a sample of the effects, `make test-all` at 54 with a ledger in SQLite and around every commit of
+one in PostgreSQL. PATCHCORE_KILL_POINTS sets another number, PATCHCORE_KILL_SEED another choice.
 """
 
 import os
@@ -36,7 +36,7 @@ from tests.support.postgresql import new_database
 Draw = Callable[..., NDArray[np.uint8]]
 Copy = Callable[[Workspace, Path], Workspace]
 
-_POINTS = int(os.environ.get("PATCHCORE_KILL_POINTS", "54"))
+_SAMPLE, _ALL = 14, 54
 _SEED = int(os.environ.get("PATCHCORE_KILL_SEED", "0"))
 _SHARES = {
     "ingest": 0.22,
@@ -73,9 +73,10 @@ def ground(tmp_path_factory: pytest.TempPathFactory, draw: Draw, copy: Copy) -> 
 
 @pytest.mark.parametrize("name", _SHARES)
 def test_after_a_kill_anywhere_the_same_command_brings_about_what_it_would_have(
-    name: str, ground: Ground, tmp_path: Path
+    name: str, ground: Ground, tmp_path: Path, sample: Callable[[int, int], int]
 ) -> None:
-    scenario, count = ground.scenarios[name], round(_POINTS * _SHARES[name])
+    points = int(os.environ.get("PATCHCORE_KILL_POINTS", sample(_SAMPLE, _ALL)))
+    scenario, count = ground.scenarios[name], max(2, round(points * _SHARES[name]))
     timed = max(1, round(count * _MOMENTS))
 
     def chosen(effects: list[str], seconds: float) -> list[Point]:
@@ -84,6 +85,7 @@ def test_after_a_kill_anywhere_the_same_command_brings_about_what_it_would_have(
     _kill_at(chosen, ground, scenario, tmp_path, lambda: nullcontext({}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ingest", "score", "promote"])
 def test_a_kill_around_a_commit_of_a_ledger_in_postgresql_is_made_up_for_too(
     name: str, ground: Ground, tmp_path: Path, postgresql_server: URL
@@ -113,9 +115,9 @@ def test_a_kill_around_a_commit_of_a_ledger_in_postgresql_is_made_up_for_too(
 @pytest.mark.parametrize(
     ("name", "effect"),
     [
-        ("ingest", "git commit"),
+        pytest.param("ingest", "git commit", marks=pytest.mark.slow),
         ("score", "commit .patchcore/ledger.db"),
-        ("promote", "UPDATE REGISTERED_MODEL_ALIASES"),
+        pytest.param("promote", "UPDATE REGISTERED_MODEL_ALIASES", marks=pytest.mark.slow),
     ],
 )
 def test_a_command_in_a_process_of_its_own_is_killed_and_run_again(

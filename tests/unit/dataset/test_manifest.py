@@ -9,9 +9,7 @@ from patchcore._util.files import sha256_of
 from patchcore.config.workspace import Workspace
 from patchcore.dataset.manifest import read_manifest, scan, write_manifest
 from patchcore.errors import Refused
-from tests.support.places import REPOSITORY
-
-BOTTLE = REPOSITORY.parent / "shared/data/bottle"
+from tests.support.washers import draw_washers
 
 
 def draw(path: Path, level: int) -> Path:
@@ -183,10 +181,8 @@ def test_the_file_is_plain_json(workspace: Workspace, tmp_path: Path) -> None:
     assert sorted(value["evaluation"][0]) == ["label", "mask", "mask_sha256", "path", "sha256"]
 
 
-@pytest.mark.skipif(not BOTTLE.is_dir(), reason="the sample data is not here")
-def test_the_sample_category_is_whole(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/bottle").symlink_to(BOTTLE)
-    manifest = scan(Workspace(tmp_path), "bottle")
-    assert (len(manifest.normals), len(manifest.evaluation)) == (209, 83)
-    assert sum(entry.mask is not None for entry in manifest.evaluation) == 63
+def test_a_drawn_category_with_masks_is_whole(tmp_path: Path) -> None:
+    draw_washers(tmp_path / "data/washer", normals=5, good=3, faulty=2)
+    manifest = scan(Workspace(tmp_path), "washer")
+    assert (len(manifest.normals), len(manifest.evaluation)) == (5, 9)
+    assert sum(entry.mask is not None for entry in manifest.evaluation) == 6

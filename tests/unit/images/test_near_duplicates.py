@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -5,11 +6,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from patchcore.images.decoding import describe_all, list_images
+from patchcore.cli.demo.data import choose_images
+from patchcore.images.decoding import describe_all
 from patchcore.images.near_duplicates import near_duplicates
-from tests.support.places import REPOSITORY
-
-BOTTLE = REPOSITORY.parent / "shared/data/bottle"
 
 
 def naive(thumbnails: NDArray[np.float32], distance: float, settled: int) -> list[tuple[int, int]]:
@@ -44,13 +43,12 @@ def test_equal_images_are_found_at_distance_zero_and_none_are_found_among_none()
     assert near_duplicates(np.zeros((0, 64, 64), dtype=np.float32), 1.0) == []
 
 
-def thumbnails_of(paths: list[Path]) -> NDArray[np.float32]:
+def thumbnails_of(paths: Sequence[Path]) -> NDArray[np.float32]:
     return np.stack([facts.thumbnail for facts in describe_all(paths) if facts.thumbnail is not None])
 
 
-@pytest.mark.skipif(not BOTTLE.is_dir(), reason="the sample data is not here")
 def test_aligned_parts_are_not_near_duplicates_but_a_copy_saved_again_is(tmp_path: Path) -> None:
-    originals = [*list_images(BOTTLE / "train"), *list_images(BOTTLE / "test")]
+    originals = choose_images("mono", seed=0).first  # 200 real solar cells
     assert near_duplicates(thumbnails_of(originals), 0.7) == []
 
     copies = [tmp_path / "again.jpg", tmp_path / "smaller.png"]

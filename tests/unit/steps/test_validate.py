@@ -15,9 +15,8 @@ from patchcore.dataset.manifest import read_manifest, scan
 from patchcore.errors import Refused
 from patchcore.images.decoding import describe
 from patchcore.steps.validate import Subject, judge, run
-from tests.support.places import PARAMS_FILE, REPOSITORY
-
-BOTTLE = REPOSITORY.parent / "shared/data/bottle"
+from tests.support.places import PARAMS_FILE
+from tests.support.washers import draw_washers
 
 
 def params_for(category: str) -> Params:
@@ -171,9 +170,7 @@ def test_what_is_there_is_all_compared_against(
     assert checks["near duplicates"].found == ("nearly the same picture as b",)
 
 
-@pytest.mark.skipif(not BOTTLE.is_dir(), reason="the sample data is not here")
-def test_the_sample_category_passes(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/bottle").symlink_to(BOTTLE)
-    run(Workspace(tmp_path), "bottle", params_for("bottle"))
-    assert json.loads(Workspace(tmp_path).validation("bottle").read_text())["counts"]["masks"] == 63
+def test_a_drawn_category_with_masks_passes(tmp_path: Path) -> None:
+    draw_washers(tmp_path / "data/washer", normals=12, good=2, faulty=2)
+    run(Workspace(tmp_path), "washer", params_for("washer"))
+    assert json.loads(Workspace(tmp_path).validation("washer").read_text())["counts"]["masks"] == 6
