@@ -16,7 +16,7 @@ help:
 	@echo "make test         the tests, a sample of those that take long: about 10 minutes on 2 cores"
 	@echo "make test-all     every test and every case, with coverage: about an hour"
 	@echo "make check        lint, types, the arrows between modules"
-	@echo "make format       format the code, and write the code dependencies into dvc.yaml"
+	@echo "make format       format the code, and write params.yaml from the defaults in the code"
 	@echo "make constraints  pin what pyproject.toml allows to the newest versions, into .constraints.txt"
 	@echo "make benchmarks   our speed beside the peers', 1 to 2 hours, tables into .benchmarks/"
 	@echo "make clean        remove the virtual environment and the demo"
@@ -43,7 +43,7 @@ check: .venv/ready
 format: .venv/ready
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
-	$(BIN)/python tests/integration/dvc/test_pipeline.py
+	$(BIN)/python -m patchcore.config.params_file
 
 constraints:
 	rm -rf .venv

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -6,11 +8,12 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from patchcore.config.params import load_params
+from patchcore.config.params import Params, ScheduleParams, load_params
 from patchcore.errors import Refused
 from tests.support.places import PARAMS_FILE
 
 Write = Callable[..., Path]
+CRON_OF_PREFECT = ("@daily", "@hourly", "0 2 L * *", "0 2 * * mon#1", "0 2 * * L5", "0 2 29 2 *", "0 2 ? * tue")
 
 
 @pytest.fixture
@@ -49,6 +52,28 @@ def test_an_unknown_key_is_refused_by_name(write: Write, block: str) -> None:
     error = refusal(write(block, "corset_ratio", 0.1))
     assert error.got == (f"{block}.corset_ratio" if block else "corset_ratio")
     assert "unknown key" in error.what
+    assert error.expected == "a known key, such as build.coreset_ratio"
+    assert error.code == "invalid-params"
+
+
+@pytest.mark.parametrize(
+    ("block", "key", "nearest"),
+    [
+        ("gate", "image_auroc_at_lest", "gate.image_auroc_at_least"),
+        ("gate", "normals_at_leest", "gate.normals_at_least"),  # validate has a key of that name too
+        ("", "shedule", "schedule"),
+        ("", "seed", "build.seed"),
+        ("", "categorys", "categories"),
+    ],
+)
+def test_the_nearest_known_key_is_named(write: Write, block: str, key: str, nearest: str) -> None:
+    error = refusal(write(block, key, 1))
+    assert error.expected == f"a known key, such as {nearest}"
+    assert f"write {nearest}, or remove the line" in error.remedy
+
+
+def test_a_key_that_is_like_no_other_is_refused_too(write: Write) -> None:
+    assert "remove it" in refusal(write("build", "xyzzy", 1)).remedy
 
 
 @pytest.mark.parametrize(
@@ -147,6 +172,13 @@ def test_a_value_of_the_wrong_type_or_out_of_range_names_its_key(
         "1,,2 * * * *",
         "-1 * * * *",
         "\u0664 * * * *",
+        "@reboot",
+        "@fortnightly",
+        "H 2 * * *",
+        "R(0-5) 2 * * *",
+        "0 2 30 2 *",
+        "0 2 31 4,6 *",
+        "0 2 * * mon#6",
     ],
 )
 def test_a_schedule_that_is_no_cron_expression_is_refused(write: Write, value: str) -> None:
@@ -156,7 +188,15 @@ def test_a_schedule_that_is_no_cron_expression_is_refused(write: Write, value: s
 
 
 @pytest.mark.parametrize(
-    "value", ["*/15 * * * *", "0 0,12 1-5 */2 mon-fri", "5/10 22-2 * JAN 7", " 0  2 * * sat-mon ", "0 6-18/4 * * *"]
+    "value",
+    [
+        "*/15 * * * *",
+        "0 0,12 1-5 */2 mon-fri",
+        "5/10 22-2 * JAN 7",
+        " 0  2 * * sat-mon ",
+        "0 6-18/4 * * *",
+        *CRON_OF_PREFECT,
+    ],
 )
 def test_cron_expressions_are_taken_as_they_are(write: Write, value: str) -> None:
     assert load_params(write("schedule", "retrain", value)).schedule.retrain == value
@@ -178,12 +218,17 @@ def test_weights_and_their_digest_go_together(write: Write, tmp_path: Path) -> N
     assert "weights and weights_sha256 go together" in str(refusal(write("extract", "weights_sha256", "0" * 64)))
 
 
-def test_a_missing_key_is_named(write: Write, tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["", "{}", "# nothing\n", "categories: []\n", "gate: {}\n"])
+def test_parameters_that_are_left_out_have_their_defaults(tmp_path: Path, text: str) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text(PARAMS_FILE.read_text().replace("  seed: 0\n", ""))
-    error = refusal(path)
-    assert "build.seed" in error.what
-    assert "required" in error.expected
+    path.write_text(text)
+    assert load_params(path) == Params() == load_params(PARAMS_FILE)
+
+
+def test_one_key_of_a_block_can_be_set_alone(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("build:\n  seed: 3\n")
+    assert load_params(path).build == Params().build.model_copy(update={"seed": 3})
 
 
 def test_several_errors_are_counted(tmp_path: Path) -> None:
@@ -195,7 +240,6 @@ def test_several_errors_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
         b"- a\n- b\n",
         b"a: [1,\n",
         b"a: \xff\xfe\n",
@@ -230,12 +274,27 @@ def test_a_category_that_does_not_exist_is_refused_with_those_that_do(write: Wri
         load_params(PARAMS_FILE).require("bolt")
 
 
-def test_a_misspelt_key_is_named_before_the_one_that_is_missing(tmp_path: Path) -> None:
+def test_a_misspelt_key_is_named_before_a_wrong_value(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text(PARAMS_FILE.read_text(encoding="utf-8").replace("  seed: 0", "  sead: 0"), encoding="utf-8")
+    path.write_text(
+        PARAMS_FILE.read_text(encoding="utf-8").replace("  seed: 0", "  seed: x\n  sead: 0"), encoding="utf-8"
+    )
     assert refusal(path).what.endswith("unknown key build.sead")
 
 
 @pytest.mark.parametrize("spans", [[], ["06:00-14:00"], ["22:00-05:30", "12:00-00:00", "00:00-23:59"]])
 def test_quiet_hours_are_spans_of_the_day(write: Write, spans: list[str]) -> None:
     assert load_params(write("schedule", "quiet_hours", spans)).schedule.quiet_hours == tuple(spans)
+
+
+@pytest.mark.parametrize("value", [*CRON_OF_PREFECT, "*/15 6-22 * * mon-fri", "0 2 30 2 mon"])
+def test_the_scheduler_takes_every_schedule_that_is_taken_here(value: str) -> None:
+    from prefect.client.schemas.schedules import CronSchedule
+
+    assert CronSchedule(cron=value, timezone="UTC").cron == value == ScheduleParams(retrain=value).retrain
+
+
+def test_the_modules_of_parameters_do_not_import_prefect() -> None:
+    code = "import sys; import patchcore.config.params as p; p.ScheduleParams(retrain='@daily'); "
+    code += "sys.exit('prefect' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
