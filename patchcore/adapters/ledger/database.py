@@ -11,13 +11,16 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from patchcore.adapters.ledger.append import append, checkpoint_if_due
 from patchcore.adapters.ledger.dialects import WRITING, database_of
-from patchcore.errors import Fault, PatchcoreError, Refused
+from patchcore.errors import Fault, LedgerOutdated, PatchcoreError, Refused
 from patchcore.evidence.signing import Signer
 
 Record = TypeVar("Record")
 
-REVISION = "0003"
-"""Of the tables, as `migrations` numbers them."""
+REVISION = "0004"
+"""The revision of the tables, as `migrations` numbers them."""
+
+SAME_TABLES = frozenset({REVISION, "0003"})
+"""The revisions whose tables are those of today: version 0.1.0 made them in three steps, and wrote 0003."""
 
 
 class Database:
@@ -29,7 +32,8 @@ class Database:
         signer: Signs checkpoints.
 
     Raises:
-        Refused: the URL is not one, is of another database, or the tables are another version's, or of none.
+        LedgerOutdated: The tables have a revision that this version does not know.
+        Refused: The URL is not one, or is of another database.
         Fault: the database cannot be opened.
     """
 
@@ -42,20 +46,16 @@ class Database:
             present = revision_of(connection)
         if present is None:
             self.migrate()
-        elif present != REVISION:
-            raise Refused(
-                f"ledger {self._name}",
-                got=f"revision {present}",
-                expected=f"revision {REVISION}",
-                remedy="if it is older, run: patchcore migrate; else use the version of the library that wrote it",
-            )
+        elif present not in SAME_TABLES:
+            raise self._unknown(present)
 
     @classmethod
     def upgraded(cls, url: str, wait: float) -> "Database":
         """Return a database whose tables were brought to this version's revision first.
 
         Raises:
-            Refused: the URL is not one, is of another database, or the tables are a later version's.
+            LedgerOutdated: The tables have a revision that this version does not know.
+            Refused: The URL is not one, or is of another database.
             Fault: the database cannot be written.
         """
         database = cls.__new__(cls)
@@ -101,15 +101,32 @@ class Database:
         """Bring the tables to this version's revision; make them where there are none.
 
         Raises:
-            Refused: they are a later version's.
-            Fault: the database cannot be written.
+            LedgerOutdated: This version does not know their revision.
+            Fault: The database cannot be written.
         """
-        with self._exclusive() as connection:
-            if revision_of(connection) == REVISION:  # another process may have been first
-                return
-            from patchcore.adapters.ledger.migrations import upgrade
+        from patchcore.adapters.ledger.migrations import stamp, upgrade
 
-            upgrade(connection)
+        with self._exclusive() as connection:
+            present = revision_of(connection)  # another process may have been first
+            if present is None:
+                upgrade(connection)
+            elif present not in SAME_TABLES:
+                raise self._unknown(present)
+            elif present != REVISION:
+                stamp(connection)
+
+    def revision(self) -> str:
+        """Return the revision that the tables carry."""
+        with self.reading() as connection:
+            return str(revision_of(connection))
+
+    def _unknown(self, revision: str) -> LedgerOutdated:
+        return LedgerOutdated(
+            f"ledger {self._name}",
+            got=f"revision {revision}",
+            expected=f"revision {REVISION}",
+            remedy="use the version of the library that wrote it, or a later one",
+        )
 
     @contextmanager
     def _exclusive(self) -> Iterator[Connection]:
@@ -173,7 +190,7 @@ def revision_of(connection: Connection) -> str | None:
                 remedy=f"restore the row from a backup; the tables of this version of the library are {REVISION}",
             )
         return str(named[0])
-    return "0000, format 1" if present.has_table("batches") else None
+    return "unknown, tables without a number" if present.has_table("batches") else None
 
 
 def add_record(connection: Connection, kind: str, values: Mapping[str, Any]) -> int:

@@ -1,5 +1,8 @@
 """The ledger's connection: where it may be, who may write, and what happens where it cannot."""
 
+import ast
+import hashlib
+import json
 import secrets
 import sqlite3
 import subprocess
@@ -12,7 +15,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -21,15 +23,13 @@ from sqlalchemy.engine import URL
 
 from patchcore.adapters.ledger import Ledger, migrate, open_ledger
 from patchcore.adapters.ledger import migrations as ledger_migrations
-from patchcore.adapters.ledger.append import append
 from patchcore.adapters.ledger.database import REVISION
-from patchcore.adapters.ledger.dialects import WRITING, database_of
 from patchcore.adapters.ledger.tables import metadata
 from patchcore.adapters.ledger.times import now, utc_text
 from patchcore.config.workspace import Workspace
-from patchcore.errors import Fault, Refused
+from patchcore.errors import Fault, LedgerOutdated, Refused
 from patchcore.evidence.export import Table
-from tests.support.ledgers import add_bank, add_batch, fill, scored
+from tests.support.ledgers import add_batch, fill, scored
 from tests.support.places import REPOSITORY
 from tests.support.tampering import Owner
 
@@ -179,54 +179,54 @@ def test_a_ledger_that_does_not_name_one_revision_is_refused(ledger: Ledger, led
         assert caught.value.expected == "one row, the revision of the tables"
 
 
-def test_a_ledger_of_format_1_is_carried_over_with_all_that_it_holds(file: Path) -> None:
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_a_ledger_of_an_earlier_revision_than_version_0_1_0_is_refused(ledger_url: str, revision: str) -> None:
+    Ledger(ledger_url)
+    Owner(ledger_url).run(f"UPDATE alembic_version SET version_num = '{revision}'")  # noqa: S608  # our own words
+    for opening in (Ledger, migrate):
+        with pytest.raises(LedgerOutdated, match=f"revision {revision}, expected revision {REVISION}"):
+            opening(ledger_url)
+
+
+def test_tables_without_a_revision_are_refused(file: Path) -> None:
     file.parent.mkdir()
     with closing(sqlite3.connect(file)) as database:
-        database.executescript((REPOSITORY / "tests/data/ledger_format_1.sql").read_text())
-    url = f"sqlite:///{file}"
-    with pytest.raises(Refused, match="patchcore migrate"):
-        Ledger(url)
-    migrate(url)
-    migrate(url)  # twice is no harm
-    ledger = Ledger(url)
-    verification = ledger.verify()
-    assert (verification.ok, verification.records) == (True, 2 + 2 + 3 + 2 + 3 + 2)
-    story = [(entry.action, entry.from_version, entry.to_version) for entry in ledger.history("bottle")]
-    assert story == [("promote", None, 1), ("promote", 1, 2), ("rollback", 2, 1)]
-    batch = ledger.batch("4711")
-    assert batch is not None
-    assert [(image.path, image.score) for image in batch.images] == [
-        ("a.png", 7.5),
-        ("b.png", 0.1 + 0.2),
-        ("broken.png", None),
-    ]
-    assert (batch.record.scoring, batch.record.run_id, batch.record.calibration_images) == (1, "run1", None)
-    assert len(ledger.image("a" * 64)) == 2
-    ledger.check()
+        database.execute("CREATE TABLE batches (id INTEGER)")
+    for opening in (Ledger, migrate):
+        with pytest.raises(LedgerOutdated, match="tables without a number"):
+            opening(f"sqlite:///{file}")
 
 
-def test_a_ledger_of_revision_0001_keeps_its_chain_and_goes_on_with_what_came_later(ledger_url: str) -> None:
-    parsed, kind = database_of(ledger_url)
-    settings = ledger_migrations.config()
-    with kind.open(parsed, 30.0).connect().execution_options(**{WRITING: True}) as connection, connection.begin():
-        settings.attributes["connection"] = connection
-        command.upgrade(settings, "0001")
-        dataset = {"category": "bottle", "number": 1, "sha256": "d1", "normals": 1, "evaluation_images": 0}
-        append(connection, "datasets", [{**dataset, "pointers": {}, "who": "ann", "at": "2026-01-01T00:00:00.000000Z"}])
-        bank = {"category": "bottle", "version": 1, "sha256": "b1", "dataset_version": 1, "dataset_sha256": "d1"}
-        append(connection, "banks", [{**bank, "run_id": "run", "at": "2026-01-02T00:00:00.000000Z"}])
-    with pytest.raises(Refused, match="patchcore migrate"):
-        Ledger(ledger_url)
-    migrate(ledger_url)
+def test_a_ledger_of_version_0_1_0_is_used_as_it_is_and_stamped_when_it_is_migrated(ledger_url: str) -> None:
+    fill(Ledger(ledger_url))
+    owner = Owner(ledger_url)
+    owner.run("UPDATE alembic_version SET version_num = '0003'")
     ledger = Ledger(ledger_url)
-    first = ledger.bank("bottle", 1)
-    assert first is not None
-    assert (first.metrics, first.evaluation_sha256) == (None, None)
-    second = add_bank(ledger, 2)
-    assert ledger.bank("bottle", 2) == second
-    assert second.metrics == {"image_auroc": 0.1 + 0.2, "pixel_auroc": None}
-    verification = ledger.verify()
-    assert (verification.problems, verification.records) == ((), 3)
+    ledger.record_event("bottle", "ingest", {}, who="ann")
+    before = ledger.verify()
+    assert (before.ok, owner.rows("SELECT version_num FROM alembic_version")) == (True, [("0003",)])
+    for _ in range(2):  # safe to run again
+        assert migrate(ledger_url) == REVISION
+        assert owner.rows("SELECT version_num FROM alembic_version") == [(REVISION,)]
+    after = Ledger(ledger_url).verify()
+    assert (after.ok, after.records, after.head) == (True, before.records, before.head)
+
+
+def test_the_schema_in_sqlite_is_word_for_word_that_of_version_0_1_0(file: Path) -> None:
+    """SQLite keeps the statements, and `audit verify` compares them: a change would be reported as damage."""
+    Ledger(f"sqlite:///{file}")
+    with closing(sqlite3.connect(file)) as database:
+        query = "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'alembic_version'"
+        statements = sorted(database.execute(query).fetchall())
+    digest = hashlib.sha256(json.dumps(statements).encode()).hexdigest()
+    assert (len(statements), digest) == (52, "c2b0e1dda40bd27869295f210d9e435661489e5b7648381bfa64cbb0daa1ac63")
+
+
+def test_migrations_import_nothing_of_this_library() -> None:
+    """A migration that changes when the code does could not be repeated."""
+    for file in (*(ledger_migrations.FOLDER / "versions").glob("*.py"), ledger_migrations.FOLDER / "env.py"):
+        imported = {node.module for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)}
+        assert imported <= {"pathlib", "alembic"}, file
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(ledger: Ledger) -> None:

@@ -1,16 +1,15 @@
-"""How the ledger's tables come to be, and how those of earlier versions become those of today; with Alembic.
+"""How the ledger's tables are made, and brought to the revision of this version; with Alembic.
 
-A revision is a file of statements for each kind of database, so that who runs the server can read them before they do.
+A revision is a file of statements for each kind of database, so that whoever runs the server can read them before they
+run. Ledgers of version 0.1.0 carry revision 0003: the same tables, made in three steps. They are used as they are, and
+stamped with the number of today's revision when a person migrates or upgrades.
 """
 
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.util import CommandError
 from sqlalchemy import Connection
-
-from patchcore.errors import Refused
 
 FOLDER = Path(__file__).parent
 
@@ -23,25 +22,14 @@ def config() -> Config:
 
 
 def upgrade(connection: Connection) -> None:
-    """Bring the tables to the last revision, inside the caller's transaction.
-
-    Raises:
-        Refused: they are a later version's.
-    """
+    """Make the tables, inside the caller's transaction."""
     settings = config()
     settings.attributes["connection"] = connection
-    try:
-        command.upgrade(settings, "head")
-    except CommandError as error:
-        raise Refused(
-            "the ledger's tables",
-            got=str(error),
-            expected="a revision that this version of the library knows",
-            remedy="use the version of the library that wrote it, or a later one",
-        ) from error
+    command.upgrade(settings, "head")
 
 
-def statements(name: str) -> list[str]:
-    """Return the statements of a file, which blank lines separate."""
-    text = (FOLDER / "versions" / name).read_text(encoding="utf-8")
-    return [statement for statement in text.split("\n\n") if statement.strip() and not statement.startswith("--")]
+def stamp(connection: Connection) -> None:
+    """Give tables that are those of the last revision its number, inside the caller's transaction."""
+    settings = config()
+    settings.attributes["connection"] = connection
+    command.stamp(settings, "head", purge=True)

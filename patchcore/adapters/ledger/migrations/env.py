@@ -2,12 +2,10 @@
 
 from alembic import context
 
-from patchcore.adapters.ledger.tables import metadata
-
 
 def run() -> None:
     """Run the migrations."""
-    context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+    context.configure(connection=context.config.attributes["connection"])
     with context.begin_transaction():
         context.run_migrations()
 

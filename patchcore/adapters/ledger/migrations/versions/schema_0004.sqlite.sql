@@ -1,4 +1,4 @@
--- The ledger's tables in SQLite, revision 0001. Blank lines separate statements.
+-- The ledger's tables and guards in SQLite, revision 0004. Blank lines separate statements.
 
 CREATE TABLE chain (
     sequence INTEGER NOT NULL,
@@ -83,7 +83,7 @@ CREATE TABLE banks (
     dataset_sha256 TEXT NOT NULL,
     run_id TEXT NOT NULL,
     git_commit TEXT,
-    at TEXT NOT NULL,
+    at TEXT NOT NULL, evaluation_sha256 TEXT, metrics TEXT,
     PRIMARY KEY (sequence),
     UNIQUE (category, version),
     UNIQUE (category, version, sha256),
@@ -272,5 +272,7 @@ CREATE TRIGGER overrides_no_update BEFORE UPDATE ON overrides BEGIN SELECT RAISE
 CREATE TRIGGER overrides_no_delete BEFORE DELETE ON overrides BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: overrides'); END
 
 CREATE TRIGGER overrides_no_replace BEFORE INSERT ON overrides WHEN EXISTS (SELECT 1 FROM overrides WHERE "sequence" = NEW."sequence") BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: overrides'); END
+
+CREATE TRIGGER chain_no_gap BEFORE INSERT ON chain WHEN NEW."sequence" IS NOT (SELECT coalesce(max("sequence"), 0) + 1 FROM chain) BEGIN SELECT RAISE(ABORT, 'the ledger is append-only, by the next number: chain'); END
 
 PRAGMA user_version = 2

@@ -1,4 +1,4 @@
--- The ledger's tables in PostgreSQL, revision 0001. Blank lines separate statements.
+-- The ledger's tables and guards in PostgreSQL, revision 0004. Blank lines separate statements.
 
 CREATE TABLE chain (
     sequence BIGINT NOT NULL,
@@ -79,6 +79,8 @@ CREATE TABLE banks (
     run_id TEXT NOT NULL,
     git_commit TEXT,
     at TEXT NOT NULL,
+    evaluation_sha256 TEXT,
+    metrics TEXT,
     PRIMARY KEY (sequence),
     UNIQUE (category, version),
     UNIQUE (category, version, sha256),
@@ -241,3 +243,53 @@ CREATE TRIGGER images_no_truncate BEFORE TRUNCATE ON images FOR EACH STATEMENT E
 CREATE TRIGGER overrides_no_change BEFORE UPDATE OR DELETE ON overrides FOR EACH ROW EXECUTE FUNCTION patchcore_refuse_change()
 
 CREATE TRIGGER overrides_no_truncate BEFORE TRUNCATE ON overrides FOR EACH STATEMENT EXECUTE FUNCTION patchcore_refuse_change()
+
+CREATE FUNCTION patchcore_refuse_gap() RETURNS trigger LANGUAGE plpgsql AS $$DECLARE expected bigint; BEGIN EXECUTE 'SELECT coalesce(max(sequence), 0) + 1 FROM ' || TG_RELID::regclass INTO expected; IF NEW.sequence IS DISTINCT FROM expected THEN RAISE EXCEPTION USING MESSAGE = 'the ledger is append-only, by the next number: ' || TG_TABLE_NAME, ERRCODE = 'integrity_constraint_violation'; END IF; RETURN NEW; END$$
+
+CREATE TRIGGER chain_no_gap BEFORE INSERT ON chain FOR EACH ROW EXECUTE FUNCTION patchcore_refuse_gap()
+
+ALTER TABLE chain ENABLE ALWAYS TRIGGER chain_no_gap
+
+ALTER TABLE chain ENABLE ALWAYS TRIGGER chain_no_change
+
+ALTER TABLE chain ENABLE ALWAYS TRIGGER chain_no_truncate
+
+ALTER TABLE archives ENABLE ALWAYS TRIGGER archives_no_change
+
+ALTER TABLE archives ENABLE ALWAYS TRIGGER archives_no_truncate
+
+ALTER TABLE checkpoints ENABLE ALWAYS TRIGGER checkpoints_no_change
+
+ALTER TABLE checkpoints ENABLE ALWAYS TRIGGER checkpoints_no_truncate
+
+ALTER TABLE datasets ENABLE ALWAYS TRIGGER datasets_no_change
+
+ALTER TABLE datasets ENABLE ALWAYS TRIGGER datasets_no_truncate
+
+ALTER TABLE events ENABLE ALWAYS TRIGGER events_no_change
+
+ALTER TABLE events ENABLE ALWAYS TRIGGER events_no_truncate
+
+ALTER TABLE banks ENABLE ALWAYS TRIGGER banks_no_change
+
+ALTER TABLE banks ENABLE ALWAYS TRIGGER banks_no_truncate
+
+ALTER TABLE members ENABLE ALWAYS TRIGGER members_no_change
+
+ALTER TABLE members ENABLE ALWAYS TRIGGER members_no_truncate
+
+ALTER TABLE batches ENABLE ALWAYS TRIGGER batches_no_change
+
+ALTER TABLE batches ENABLE ALWAYS TRIGGER batches_no_truncate
+
+ALTER TABLE decisions ENABLE ALWAYS TRIGGER decisions_no_change
+
+ALTER TABLE decisions ENABLE ALWAYS TRIGGER decisions_no_truncate
+
+ALTER TABLE images ENABLE ALWAYS TRIGGER images_no_change
+
+ALTER TABLE images ENABLE ALWAYS TRIGGER images_no_truncate
+
+ALTER TABLE overrides ENABLE ALWAYS TRIGGER overrides_no_change
+
+ALTER TABLE overrides ENABLE ALWAYS TRIGGER overrides_no_truncate
