@@ -1,4 +1,7 @@
-"""The file format of a memory bank, which outlives the library that wrote it. docs/bank-format.md is its prose.
+"""The file format of a memory bank, which outlives the library that wrote it; docs/bank-format.md describes it.
+
+Formats are kept: from format 2 on, every later version of this library reads the banks of every earlier one, and
+tests/data/frozen_bank_2 is a bank that they must all read. Format 1 was never released.
 
     <bank>/bank.json             what the bank is; canonical JSON; its sha256 is the bank's identity
     <bank>/arrays.safetensors    rows, where they come from, radii, calibration scores
@@ -19,12 +22,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from patchcore._util.files import canonical_json, new_folder, read_json, sha256_of
-from patchcore.errors import Refused
+from patchcore.errors import InvalidBank
 from patchcore.extraction.extractor import ExtractorConfig
 from patchcore.extraction.parity import ParityConfig
 
 FORMAT = 2
-_READ = (1, 2)
 CONFIG, ARRAYS, IMAGES = "bank.json", "arrays.safetensors", "images.json"
 
 
@@ -33,7 +35,7 @@ class _Block(BaseModel):
 
 
 class DatasetConfig(_Block):
-    """The data-set version: the sha256 of its manifest, and how its normal images were used."""
+    """The data-set version: the sha256 of its manifest, and the numbers of its normal and its calibration images."""
 
     sha256: str
     normals: int
@@ -43,8 +45,8 @@ class DatasetConfig(_Block):
 class CoresetConfig(_Block):
     """How the rows were chosen, and the certificate of their cover: every patch lies within ``radius`` of a row.
 
-    The images came in ``arrivals`` groups: the rows were selected from the first, ``rows_added`` of them from later
-    ones, and ``rows_merged`` were given up again to stay within the budget.
+    The images came in ``arrivals`` groups: rows were selected from the first group, ``rows_added`` from later groups,
+    and ``rows_merged`` rows were removed again to stay within the budget.
     """
 
     ratio: float
@@ -66,7 +68,7 @@ class ScoringConfig(_Block):
 
 
 class ThresholdConfig(_Block):
-    """Where normal ends, and what vouches for it."""
+    """The score above which an image is anomalous, and the false-alarm rate that calibration guarantees."""
 
     value: float
     false_alarm_rate: float
@@ -76,7 +78,7 @@ class ThresholdConfig(_Block):
 class BankConfig(_Block):
     """The whole of bank.json."""
 
-    format: Literal[1, 2]
+    format: Literal[2]
     library: str
     category: str
     dataset: DatasetConfig
@@ -132,13 +134,13 @@ def save(folder: Path, arrays: BankArrays, images: Sequence[Mapping[str, str]], 
 
 
 def read(folder: Path) -> tuple[BankConfig, BankArrays, list[dict[str, str]]]:
-    """Read a bank of any format that there was, every digest and shape checked.
+    """Read a bank; every digest and shape is checked.
 
     Returns:
         The whole of bank.json, the arrays, and {path, sha256} of the normal images that ``sources`` counts.
 
     Raises:
-        Refused: a file is missing or is not what bank.json says, or the format is not one that we know.
+        InvalidBank: A file is missing or is not what bank.json says, or the format is not known.
     """
     config = _read_config(folder)
     for name in (ARRAYS, IMAGES):
@@ -154,26 +156,18 @@ def _read_config(folder: Path) -> BankConfig:
         canonical = canonical_json(raw)
     except (OSError, ValueError) as error:
         raise _damaged(path, str(error), "a bank's description") from error
-    if not isinstance(raw, dict) or raw.get("format") not in _READ:
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         got = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
-        raise _damaged(path, f"format {got}", f"format {' or '.join(map(str, _READ))}")
+        raise _damaged(path, f"format {got}", f"format {FORMAT}")
     # The bytes are compared too: the bank's identity is computed from them, not from the values.
     if raw.get("checksum") != _checksum(raw) or content != canonical:
         raise _damaged(path, f"checksum {raw.get('checksum')}", f"canonical JSON of checksum {_checksum(raw)}")
     try:
-        return BankConfig.model_validate(_as_latest(raw))
+        return BankConfig.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         raise _damaged(path, f"{field}: {first['msg']}", "every field of its format") from error
-
-
-def _as_latest(raw: dict[str, Any]) -> dict[str, Any]:
-    """Fill in what format 1 did not have: its banks are one selection, and no other runtime was compared."""
-    if raw["format"] != 1 or not isinstance(raw.get("coreset"), dict):
-        return raw
-    coreset = {"arrivals": 1, "rows_added": 0, "rows_merged": 0, **raw["coreset"]}
-    return {"parity": None, **raw, "coreset": coreset}
 
 
 def _checksum(fields: Mapping[str, Any]) -> str:
@@ -214,7 +208,7 @@ def _check_shapes(path: Path, arrays: BankArrays, config: BankConfig) -> None:
             raise _damaged(path, f"{name} {array.dtype} {array.shape}", f"{dtype} {shape}")
 
 
-def _damaged(path: Path, got: str, expected: str) -> Refused:
-    return Refused(
+def _damaged(path: Path, got: str, expected: str) -> InvalidBank:
+    return InvalidBank(
         f"the bank file {path} is not what it should be", got, expected, "fetch the bank again from the registry"
     )

@@ -150,7 +150,7 @@ def _require_known(proof: Mapping[str, Any]) -> None:
     Raises:
         ValueError: It is not.
     """
-    if proof["format"] not in {1, FORMAT}:  # format 1 knew no ``consistency``
+    if proof["format"] != FORMAT:
         raise ValueError(f"format {proof['format']}")
     columns, files = proof["columns"], sorted(proof["files"])
     if files not in ([f"{kind}.{ending}" for kind in sorted(columns)] for ending in ("parquet", "csv")):

@@ -1,7 +1,6 @@
 """Makes frozen_bank_2, a bank of format 2 that every later version must load, and what it said of three images.
 
-It made frozen_bank, of format 1, when that was the format. Run it again only for a new format, under a new name: a
-frozen bank that changes shows nothing.
+Run it again only for a new format, under a new name: a frozen bank that changes shows nothing.
 """
 
 import hashlib

@@ -218,7 +218,14 @@ def test_a_proof_that_says_something_else_is_a_problem_not_a_crash(
 
 @pytest.mark.parametrize(
     "text",
-    ["[" * 100_000, "[]", "{}", '{"format": 9}', '{"format": 2, "columns": {"chain": {"sequence": "nonsense"}}}'],
+    [
+        "[" * 100_000,
+        "[]",
+        "{}",
+        '{"format": 1}',
+        '{"format": 9}',
+        '{"format": 2, "columns": {"chain": {"sequence": "nonsense"}}}',
+    ],
 )
 def test_what_is_no_proof_is_refused(text: str, export: Path) -> None:
     (export / "proof.json").write_text(text)
