@@ -70,7 +70,8 @@ def test_bad_usage_is_json_where_that_is_asked_for_and_names_the_help_of_the_com
 ) -> None:
     done = run(*words)
     error = f"the command cannot be understood: got {got}, expected {expected}"
-    assert (done.returncode, json.loads(done.stdout)) == (2, {"error": error})
+    value = json.loads(done.stdout)
+    assert (done.returncode, value["error"]["code"], line_of(value["error"])) == (2, "usage", error)
     assert done.stderr == f"error: {error}\n"
 
 

@@ -11,7 +11,7 @@ import pytest
 from patchcore.adapters.versioning.git import Git
 from patchcore.adapters.versioning.repository import Versioning, code_version
 from patchcore.config.workspace import Workspace
-from patchcore.errors import Fault, PatchcoreError, Refused, UsageError
+from patchcore.errors import Fault, PatchcoreError, Refused, UnreadableImage, UsageError
 
 PIPELINE = """
 stages:
@@ -31,7 +31,7 @@ import json, os, pathlib, sys
 name, source, target = sys.argv[1:]
 text = pathlib.Path(source).read_text()
 if text.startswith("{"):
-    if "kind" in text:
+    if "code" in text:
         pathlib.Path(os.environ["PATCHCORE_ERROR_FILE"]).write_text(text)
     sys.exit(1)
 pathlib.Path(target).parent.mkdir(parents=True, exist_ok=True)
@@ -130,13 +130,13 @@ def test_stages_are_to_be_run_until_all_are_up_to_date_and_again_after_any_chang
     assert versioning.stages_to_run("bottle") == []
 
 
-@pytest.mark.parametrize("kind", [Refused, Fault, UsageError])
+@pytest.mark.parametrize("kind", [Refused, Fault, UsageError, UnreadableImage])
 def test_what_ends_a_stage_is_raised_in_its_own_words(workspace: Workspace, kind: type[PatchcoreError]) -> None:
     words = {"what": "image 0.png", "got": "half a file", "expected": "a whole one", "remedy": "copy it again"}
-    _change(workspace, json.dumps({"kind": kind.__name__, **words}))
-    with pytest.raises(kind) as caught:
+    _change(workspace, json.dumps({"code": kind.code, **words}))
+    with pytest.raises(PatchcoreError) as caught:
         Versioning(workspace).reproduce("second@bottle")
-    assert str(caught.value) == str(kind(**words))
+    assert (type(caught.value), str(caught.value)) == (kind, str(kind(**words)))
 
 
 def test_a_stage_that_ends_without_words_is_a_fault_with_its_name(workspace: Workspace) -> None:
