@@ -1,9 +1,10 @@
-"""In which order a category's normal images came: the groups that a bank is grown by.
+"""The order in which a category's normal images arrived: the groups by which a bank grows.
 
-A small file beside the images, kept by git, {"cover": sha256, "groups": [[sha256 of an image, ...], ...]}: the first
-group is what `patchcore add` took, each ingest that took images is one more. A bank depends on this order, so it has to
-be a file: the build stage is a function of files alone. `cover` names the parameters that decide which patches a bank
-holds; under others the groups mean nothing, and the images are one group.
+A small JSON file beside the images, kept by git: {"cover": sha256, "groups": [[sha256 of an image, ...], ...]}. The
+first group is what `patchcore add` took; each ingest that took images adds one. A bank depends on this order (each
+group is selected against the cover of the groups before it), so the order is a file: the build stage is a function of
+files alone. `cover` is the digest of the parameters that decide which patches a bank holds. Under other parameters the
+groups have no meaning, and all images form one group.
 """
 
 import hashlib
@@ -13,9 +14,9 @@ from pathlib import Path
 
 from patchcore._util.files import canonical_json, read_json, write_json
 from patchcore.config.params import Params
-from patchcore.errors import Refused
+from patchcore.errors import DataMissing, Refused
 
-# What the choice of patches does not depend on: of the extractor's parameters, and those of the build that it does.
+# The choice of patches depends on all parameters of `extract` but these, and on these of `build` alone.
 _WITHOUT_EFFECT = {"parity_images"}
 _COVER = (
     "coreset_ratio",
@@ -28,15 +29,16 @@ _COVER = (
 )
 
 Groups = tuple[tuple[str, ...], ...]
+"""The sha256 of each image, in groups; the group that arrived first comes first."""
 
 
 @dataclass(frozen=True)
 class Arrivals:
-    """The record of a category.
+    """The arrivals file of a category.
 
     Attributes:
-        cover: digest of the parameters that the groups were recorded under; see `cover_digest`.
-        groups: sha256 of each normal image, the group that came first in front.
+        cover: Digest of the parameters under which the groups were recorded; see `cover_digest`.
+        groups: Sha256 of each normal image; the group that arrived first comes first.
     """
 
     cover: str
@@ -44,7 +46,7 @@ class Arrivals:
 
 
 def cover_digest(params: Params) -> str:
-    """Return the sha256 of the parameters that decide which patches of given images a bank holds."""
+    """Return the sha256 of the parameters that decide which patches of given images a bank holds, 64 hex digits."""
     values = {
         "extract": params.extract.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
         "build": params.build.model_dump(mode="json", include=set(_COVER)),
@@ -53,20 +55,26 @@ def cover_digest(params: Params) -> str:
 
 
 def grouped(arrivals: Arrivals | None, present: Iterable[str], params: Params) -> Groups:
-    """Return the present normal images in the groups that a bank is grown by, each group sorted.
+    """Return the present normal images in the groups by which a bank grows, each group sorted.
 
-    Images that are not recorded form one last group. All images are one group where there is no record, a recorded
-    image is gone, the record was made under other parameters, or params.yaml says not to grow banks.
+    Images that are not recorded form one last group. All images are one group if there is no record, a recorded image
+    is gone, the record was made under other parameters, or params.yaml turns growing off.
 
     Args:
-        arrivals: the record; None where there is none.
-        present: sha256 of the images that the category holds now.
-        params: the present parameters.
+        arrivals: The record; None if there is none.
+        present: Sha256 of the images that the category holds now.
+        params: The present parameters.
+
+    Example:
+        >>> params = Params()
+        >>> arrivals = Arrivals(cover_digest(params), (("b",), ("a",)))
+        >>> grouped(arrivals, ["a", "b", "c"], params), grouped(arrivals, ["a", "c"], params)
+        ((('b',), ('a',), ('c',)), (('a', 'c'),))
     """
     images = set(present)
     recorded = arrivals.groups if arrivals else ()
     known = {sha256 for group in recorded for sha256 in group}
-    # A projection is drawn anew for each selection: distances under two of them cannot be compared.
+    # Each selection draws its own projection: distances under two projections cannot be compared.
     grows = params.build.incremental and params.build.projection_dimension is None
     if not grows or arrivals is None or arrivals.cover != cover_digest(params) or not known <= images:
         return (tuple(sorted(images)),)
@@ -75,10 +83,10 @@ def grouped(arrivals: Arrivals | None, present: Iterable[str], params: Params) -
 
 
 def read_arrivals(path: Path) -> Arrivals | None:
-    """Return the record in a file; None where there is no file.
+    """Return the record in a file; None if there is no file.
 
     Raises:
-        Refused: the file is damaged, or names an image twice.
+        DataMissing: The file is damaged, or names an image twice.
     """
     try:
         value = read_json(path)
@@ -97,13 +105,13 @@ def record_arrivals(path: Path, present: Iterable[str], params: Params, *, anew:
     """Bring the record up to date with the images that are there, and return whether it changed.
 
     Args:
-        path: the file.
-        present: sha256 of the images that the category holds now.
-        params: the present parameters.
-        anew: forget the order: all images become one group, and the next bank is built from nothing.
+        path: The file.
+        present: Sha256 of the images that the category holds now.
+        params: The present parameters.
+        anew: Forget the order: all images become one group, and the next bank is built from nothing.
 
     Raises:
-        Refused: the file is damaged.
+        DataMissing: The file is damaged.
     """
     before = None if anew else read_arrivals(path)
     after = {"cover": cover_digest(params), "groups": [list(group) for group in grouped(before, present, params)]}
@@ -114,6 +122,6 @@ def record_arrivals(path: Path, present: Iterable[str], params: Params, *, anew:
 
 
 def _damaged(path: Path, got: str) -> Refused:
-    return Refused(
+    return DataMissing(
         f"{path} cannot be read", got, "groups of images, each image once", "delete it: the next retrain starts anew"
     )

@@ -1,4 +1,4 @@
-"""Pictures as arrays, and facts about pictures. What cannot be read faithfully is refused, never guessed."""
+"""Images as arrays, and facts about images. An image that cannot be read without loss is refused."""
 
 import hashlib
 import io
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from patchcore._util.files import sha256_of
-from patchcore.errors import Refused, UnreadableImage
+from patchcore.errors import InvalidPath, UnreadableImage
 
 THUMBNAIL_SIDE = 64
 # Only these decoders run: some of Pillow's others start programs (EPS runs Ghostscript).
 _FORMATS = ("BMP", "JPEG", "PNG", "TIFF")
-# Pillow clips 16-bit and float pixels on conversion, so a picture of those would lose its content in silence.
+# Pillow clips 16-bit and float pixels when it converts them, so these modes would lose content without an error.
 _MODES = frozenset({"1", "L", "P", "RGB", "RGBA"})
 _RESIZED_AS_THEY_ARE = frozenset({"L", "RGB"})  # a palette's numbers cannot be averaged
 _LARGEST = 89_478_485  # pixels: a quarter of a gigabyte once decoded; beyond is taken for a decompression bomb
@@ -26,22 +26,26 @@ _LARGEST_FILE = 2**29  # bytes: what so many pixels need uncompressed, and some 
 
 
 class FileTooLarge(UnreadableImage):
-    """A file of more bytes than any picture of a supported size has: it is not read into memory."""
+    """A file that is larger than any supported image; it is not read into memory."""
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What is known of one image file; everything but the digest may be missing when it is not decodable.
+    """What is known of one image file. If it is not decodable, everything but sha256 and reason is None.
+
+    Grey levels are Pillow's mode L, the ITU-R 601-2 luma: L = 0.299 R + 0.587 G + 0.114 B.
 
     Attributes:
-        sha256: of the file's bytes, 64 hexadecimal digits.
-        decodable: whether the whole picture can be read faithfully.
-        reason: None, or one line that says why not.
-        width: pixels.
-        height: pixels.
-        mode: how pixels are stored, in Pillow's words: "L" is grey, "RGB" is colour.
-        brightness: mean grey level, 0 to 255.
-        sharpness: variance of the Laplacian of the grey levels; 0 is flat, larger is sharper.
+        sha256: Of the file's bytes, 64 hexadecimal digits.
+        decodable: Whether the whole image can be read without loss.
+        reason: Why it is not decodable, in one line; None if it is.
+        width: Pixels.
+        height: Pixels.
+        mode: Pillow's name of the pixel format: "L" is grey, "RGB" is colour.
+        brightness: Mean grey level, 0 (black) to 255 (white).
+        sharpness: Variance of the 4-neighbour Laplacian of the grey levels, in grey levels squared; 0 is flat, larger
+            is sharper. A focus measure after Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy",
+            ICPR 2000.
         thumbnail: (64, 64) float32 grey levels, 0 to 255.
     """
 
@@ -57,13 +61,14 @@ class ImageFacts:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Return every visible file below a folder, whatever its suffix, ordered by its posix path.
+    """Return every visible file below a folder, whatever its suffix, ordered by posix path.
 
-    Whether a file is an image is for validation to say: one that is not must be found, not overlooked. So a link that
-    leads nowhere is listed too. A folder that does not exist has no files; ``folder`` itself may be a link.
+    Validation decides whether a file is an image, so files that are not images are listed too, and so are broken
+    links. A folder that does not exist has no files; ``folder`` itself may be a link.
 
     Raises:
-        Refused: below the folder is a link to a folder, a pipe or the like, or a folder that cannot be listed.
+        InvalidPath: Below the folder is a link to a folder, a pipe, a socket or a device, or a folder that cannot be
+            listed.
     """
     if not folder.is_dir():
         return []
@@ -78,55 +83,63 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def load_rgb(path: Path, side: int) -> NDArray[np.uint8]:
-    """Return a picture as a square.
+    """Return an image as a square, resized by Pillow's bilinear filter.
 
     Args:
-        path: an image file.
-        side: pixels of the square; the aspect ratio is not kept.
+        path: An image file.
+        side: Pixels of the square; the aspect ratio is not kept.
 
     Returns:
         (side, side, 3) uint8, red, green, blue, 0 to 255.
 
     Raises:
-        UnreadableImage: the file is missing, truncated, not an image, or of an unsupported kind.
+        UnreadableImage: The file is missing, truncated, not an image, or of an unsupported kind.
     """
     return rgb_of_bytes(_content(path), side, str(path))
 
 
 def rgb_of_bytes(content: bytes, side: int | None, name: str) -> NDArray[np.uint8]:
-    """Return a picture in memory as a square; see `load_rgb`.
+    """Return an image in memory as a square; see `load_rgb`.
 
     Args:
-        content: the bytes of an image file.
-        side: pixels of the square; None leaves the picture as it is.
-        name: what errors call the picture.
+        content: The bytes of an image file.
+        side: Pixels of the square; None keeps the size (H, W) of the image.
+        name: What error messages call the image.
 
     Returns:
-        (side, side, 3) uint8, red, green, blue, 0 to 255.
+        (side, side, 3) or (H, W, 3) uint8, red, green, blue, 0 to 255.
 
     Raises:
-        UnreadableImage: the bytes are not a whole image of a supported kind.
+        UnreadableImage: The bytes are not a whole image of a supported kind.
+
+    Example:
+        >>> import io
+        >>> from PIL import Image
+        >>> png = io.BytesIO()
+        >>> Image.new("L", (4, 2), 200).save(png, "PNG")
+        >>> rgb_of_bytes(png.getvalue(), 3, "grey.png").shape, rgb_of_bytes(png.getvalue(), None, "grey.png").shape
+        ((3, 3, 3), (2, 4, 3))
     """
     image = _decode(content, name)
     if side is None:
         return np.asarray(image.convert("RGB"))
-    # Channels are resized each by itself: grey gives the same pixels resized once instead of three times.
+    # Each channel is resized by itself, so a grey image gives the same pixels if its one channel is resized.
     plain = image if image.mode in _RESIZED_AS_THEY_ARE else image.convert("RGB")
     return np.asarray(plain.resize((side, side), Image.Resampling.BILINEAR).convert("RGB"))
 
 
 def to_square(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Return a decoded picture as the square that `load_rgb` would give.
+    """Return a decoded image as the square that `load_rgb` returns.
 
     Args:
         image: (H, W, 3) uint8, red, green, blue, 0 to 255.
-        side: pixels of the square.
+        side: Pixels of the square.
 
     Returns:
-        (side, side, 3) uint8.
+        (side, side, 3) uint8, red, green, blue, 0 to 255.
 
     Raises:
-        ValueError: the shape or the type has no meaning.
+        ValueError: The shape or the dtype is wrong.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"image: got {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
@@ -134,54 +147,64 @@ def to_square(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def load_known(path: Path, sha256: str, side: int | None) -> NDArray[np.uint8]:
-    """Return the picture of known bytes as a square: what is seen is what the digest stands for.
+    """Return the image with a given digest as a square; see `load_rgb`.
 
     Args:
-        path: an image file.
-        sha256: of its bytes, 64 hexadecimal digits.
-        side: pixels of the square; None leaves the picture as it is.
+        path: An image file.
+        sha256: Of its bytes, 64 hexadecimal digits.
+        side: Pixels of the square; None keeps the size (H, W) of the image.
 
     Returns:
-        (side, side, 3) uint8, red, green, blue, 0 to 255.
+        (side, side, 3) or (H, W, 3) uint8, red, green, blue, 0 to 255.
 
     Raises:
-        UnreadableImage: the file holds other bytes by now, or cannot be read; see `load_rgb`.
+        UnreadableImage: The file has another digest, or cannot be read; see `load_rgb`.
     """
     content = _content(path)
     if (actual := hashlib.sha256(content).hexdigest()) != sha256:
         raise UnreadableImage(
-            f"{path} has changed", f"sha256 {actual}", f"sha256 {sha256}", "run the command again when nobody writes it"
+            f"{path} has changed",
+            f"sha256 {actual}",
+            f"sha256 {sha256}",
+            "run it again when no program writes the file",
         )
     return rgb_of_bytes(content, side, str(path))
 
 
 def load_mask(path: Path, side: int) -> NDArray[np.bool_]:
-    """Return a defect mask as a square, by nearest neighbour.
+    """Return a defect mask as a square, resized by nearest neighbour.
+
+    Args:
+        path: An image file.
+        side: Pixels of the square.
 
     Returns:
-        (side, side) bool, True where any channel is above 0: the defect.
+        (side, side) bool, True (defect) where any channel is above 0.
 
     Raises:
-        UnreadableImage: the file is missing, truncated, not an image, or of an unsupported kind.
+        UnreadableImage: The file is missing, truncated, not an image, or of an unsupported kind.
     """
-    # Through RGB, not grey: a dark blue label would be rounded to grey level 0.
+    # RGB, not grey: the grey level of a dark blue label is rounded to 0.
     mask = _decode(_content(path), str(path)).convert("RGB").resize((side, side), Image.Resampling.NEAREST)
     marked: NDArray[np.bool_] = np.not_equal(np.asarray(mask), 0).any(axis=2)
     return marked
 
 
 def describe(path: Path) -> ImageFacts:
-    """Return the facts about an image file; a bad image is a fact too, not an error.
+    """Return the facts about an image file. An image that cannot be decoded is no error: see `ImageFacts.reason`.
+
+    Args:
+        path: An image file.
 
     Raises:
-        UnreadableImage: not even the bytes of the file can be read.
+        UnreadableImage: The bytes of the file cannot be read.
     """
     sha256, image, reason = _digest_and_picture(path)
     if image is None:
         return ImageFacts(sha256, False, reason, None, None, None, None, None, None)
     mode, grey = image.mode, image.convert("L")
     levels = np.asarray(grey, dtype=np.float32)
-    # Triangle filter: of Pillow's filters it tells a resized copy from another picture best (measured).
+    # Of Pillow's filters, the triangle filter separates resized copies from other images best (measured).
     small = grey.convert("F").resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BILINEAR)
     return ImageFacts(
         sha256,
@@ -197,17 +220,17 @@ def describe(path: Path) -> ImageFacts:
 
 
 def describe_all(paths: Sequence[Path], progress: Callable[[int], None] | None = None) -> list[ImageFacts]:
-    """Return the facts about many files, in their order.
+    """Return the facts about many files, in their order; each file is read and digested once.
 
     Args:
-        paths: image files.
-        progress: called with the number of files described so far.
+        paths: Image files.
+        progress: Called with the number of files described so far.
 
     Raises:
-        UnreadableImage: the bytes of a file cannot be read.
+        UnreadableImage: The bytes of a file cannot be read.
     """
     described = []
-    # Threads, not processes: decoding and resizing release the interpreter's lock.
+    # Threads suffice: decoding and resizing release the interpreter's lock.
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for facts in pool.map(describe, paths):
             described.append(facts)
@@ -217,24 +240,24 @@ def describe_all(paths: Sequence[Path], progress: Callable[[int], None] | None =
 
 
 def _refuse_unlisted(error: OSError) -> None:
-    raise Refused(
+    raise InvalidPath(
         f"{error.filename} cannot be listed",
         got=error.strerror or str(error),
-        expected="a folder that may be read",
-        remedy="check its rights",
+        expected="a folder that can be read",
+        remedy="check its access rights",
     ) from error
 
 
 def _require_plain(path: Path) -> None:
     if path.is_dir() and path.is_symlink():
-        # DVC does not track what lies behind such a link: followed, it would be in no data-set version.
+        # DVC does not track what lies behind such a link, so its files would be in no data-set version.
         got, remedy = "a link to a folder", "put a copy of that folder in its place, or remove the link"
     elif path.exists() and not path.is_file() and not path.is_dir():
-        # To read a pipe that nobody writes would wait for ever.
+        # Reading a pipe without a writer never returns.
         got, remedy = "a pipe, a socket or a device", "remove it"
     else:
         return
-    raise Refused(f"{path} cannot be taken", got=got, expected="files, links to files, and folders", remedy=remedy)
+    raise InvalidPath(f"{path} cannot be taken", got=got, expected="files, links to files, and folders", remedy=remedy)
 
 
 def _content(path: Path) -> bytes:
@@ -252,12 +275,12 @@ def _content(path: Path) -> bytes:
             f"{path} cannot be read",
             got=error.strerror or str(error),
             expected="an image file",
-            remedy="check that it is there and may be read",
+            remedy="check that it exists and can be read",
         ) from error
 
 
 def _digest_and_picture(path: Path) -> tuple[str, Image.Image | None, str | None]:
-    """Return the digest of a file, and its picture or the reason why there is none."""
+    """Return the digest of a file, and its image or the reason why there is none."""
     try:
         content = _content(path)
     except FileTooLarge as error:
@@ -276,7 +299,7 @@ def _decode(content: bytes, name: str) -> Image.Image:
         image.load()
     except (UnreadableImage, MemoryError):
         raise
-    except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
+    except Exception as error:  # damaged bytes make Pillow's decoders raise errors of many kinds
         raise _unreadable(name, *_words(error, content)) from error
     return image
 
@@ -288,9 +311,9 @@ def _check_kind(image: Image.Image, name: str) -> None:
     if image.mode not in _MODES:
         kinds = ", ".join(sorted(_MODES))
         raise _unreadable(name, f"pixels of mode {image.mode}", f"one of {kinds}: save it with 8 bits a channel")
-    # A JPEG of format MPO carries previews behind the picture; pages of a TIFF are pictures of their own.
+    # A JPEG of format MPO has previews behind the image; each page of a TIFF is an image of its own.
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        raise _unreadable(name, "several pictures in one file", "one picture a file")
+        raise _unreadable(name, "several images in one file", "one image per file")
 
 
 def _words(error: Exception, content: bytes) -> tuple[str, str]:
@@ -311,7 +334,7 @@ def _unreadable(name: str, got: str, expected: str) -> UnreadableImage:
 
 
 def _sharpness(levels: NDArray[np.float32]) -> float:
-    """Return the variance of the 4-neighbour Laplacian inside the picture; 0 where there is no inside."""
+    """Return the variance of the 4-neighbour Laplacian of the inner pixels; 0 if there are none."""
     middle = levels[1:-1, 1:-1]
     if middle.size == 0:
         return 0.0

@@ -153,7 +153,7 @@ def bomb(folder: Path) -> Path:
         (text, "not an image"),
         (nothing, "an empty file"),
         (sixteen_bits, "mode I;16"),
-        (pages, "several pictures"),
+        (pages, "several images"),
         (postscript, "not an image"),
         (bomb, "pixels"),
     ],
