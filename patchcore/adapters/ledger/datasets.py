@@ -9,13 +9,13 @@ from sqlalchemy import Connection, func, select
 
 from patchcore.adapters.ledger.append import append
 from patchcore.adapters.ledger.database import Book, add_record, all_records, first_record
-from patchcore.adapters.ledger.records import BankRecord, DatasetVersion, Member, Membership
+from patchcore.adapters.ledger.records import BankRecord, DatasetVersion, EventKind, Member, Membership
 from patchcore.adapters.ledger.tables import banks, datasets, events, members
 from patchcore.adapters.ledger.times import now
 from patchcore.errors import Refused
 
-_CHANGES = ("ingest", "withdraw")
-"""The actions of events that name the data-set version that they left behind."""
+_CHANGES = (EventKind.INGEST.value, EventKind.WITHDRAW.value)
+"""The kinds of events that name the data-set version of the category after them."""
 
 
 @dataclass(frozen=True)

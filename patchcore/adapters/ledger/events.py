@@ -1,10 +1,10 @@
-"""What happened to a category and is no other record: ingests, retrains, aliases put right, replays."""
+"""Events of a category that have no other record: ingests, retrains, withdrawals, repairs of MLflow, replays."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from patchcore.adapters.ledger.database import Book, add_record, all_records
-from patchcore.adapters.ledger.records import Event
+from patchcore.adapters.ledger.records import Event, EventKind
 from patchcore.adapters.ledger.tables import events
 from patchcore.adapters.ledger.times import now
 
@@ -13,17 +13,20 @@ class Events(Book):
     """Every event of every category."""
 
     def record_event(self, category: str, action: str, summary: Mapping[str, Any], *, who: str) -> Event:
-        """Record that something happened.
+        """Record an event.
 
         Args:
-            category: The category that it happened to.
-            action: What it was, in a word.
-            summary: What is to be known about it, as JSON.
-            who: Who did it.
+            category: The category.
+            action: One of `EventKind`.
+            summary: What that kind of event records, as JSON.
+            who: The user.
+
+        Raises:
+            ValueError: There is no such kind of event.
         """
         values: dict[str, Any] = {
             "category": category,
-            "action": action,
+            "action": EventKind(action).value,
             "summary": dict(summary),
             "who": who,
             "at": now(),
@@ -32,7 +35,7 @@ class Events(Book):
             return Event(sequence=add_record(connection, "events", values), **values)
 
     def events(self, category: str, action: str | None = None) -> list[Event]:
-        """Return what happened to a category, the first one first."""
+        """Return the events of a category, or those of one kind, oldest first."""
         conditions = [events.c.category == category]
         if action is not None:
             conditions.append(events.c.action == action)

@@ -8,10 +8,22 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Literal
 
 Action = Literal["promote", "refuse", "rollback", "propose"]
 CHANGES_PRODUCTION: tuple[Action, ...] = ("promote", "rollback")
+
+
+class EventKind(StrEnum):
+    """What an event records."""
+
+    INGEST = "ingest"
+    RETRAIN = "retrain"
+    WITHDRAW = "withdraw"
+    RECONCILE = "reconcile"
+    REPLAY = "replay"
+    EXPORT = "export"
 
 
 @dataclass(frozen=True)
@@ -96,7 +108,10 @@ class Decision:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a category and is no other record: an ingest, a retrain, an alias put right."""
+    """Something that happened to a category and has no other record, such as an ingest or a retrain.
+
+    ``action`` is one of `EventKind`, as the ledger stores it; ``summary`` holds what that kind of event records.
+    """
 
     sequence: int
     category: str
