@@ -3,9 +3,10 @@
 import sys
 from typing import Any, Literal
 
-from flows.artifacts import leave_markdown, verdict_page
+from flows.artifacts import leave_markdown
 from patchcore.adapters.ledger.records import BankRecord
 from patchcore.evaluation.gate import Verdict
+from patchcore.lifecycle.pages import verdict_page
 from patchcore.lifecycle.production import promotion
 from patchcore.lifecycle.production.promotion import Promotion
 from patchcore.lifecycle.services import Services

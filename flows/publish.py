@@ -1,39 +1,40 @@
-"""Whoever is to know what an ingest or a retrain did: MLflow, Prefect, the webhook. The ledger knows it already."""
+"""Publish recorded events to MLflow, Prefect and the webhook."""
 
 from contextlib import suppress
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from flows.artifacts import happening_page, leave_markdown
-from flows.webhook import notify
+from flows.artifacts import leave_markdown
 from patchcore.adapters.ledger.records import Event
-from patchcore.lifecycle import events
+from patchcore.lifecycle.event_summaries import describe, details
+from patchcore.lifecycle.events import record_failure
 from patchcore.lifecycle.mlflow_events import log_events_or_warn
+from patchcore.lifecycle.pages import event_page
 from patchcore.lifecycle.services import Services, open_services
+from patchcore.lifecycle.webhook import notify
 
 
-def tell(workspace: str, category: str, *recorded: Event | None) -> None:
-    """Tell all of them, the last two once for each record; nothing was recorded, nothing is told.
+def publish(workspace: str, category: str, *recorded: Event | None) -> None:
+    """Publish events; None stands for an event that was not recorded, and nothing is published for it.
 
-    MLflow is brought up to date in any case: a run before this one may have died before it was.
+    MLflow is brought up to date in any case: a run before this one may have been killed before it did that.
     """
     unlogged = log_runs(workspace, category)
     for event in recorded:
         if event is not None:
-            text = events.describe(event)
-            warnings = [unlogged, notify(event, text)]
-            page = happening_page(text, events.details(event), [each for each in warnings if each])
-            leave_markdown(f"{event.action}-report", event.category, page)
+            text = describe(event)
+            warnings = [each for each in (unlogged, notify(event, text)) if each]
+            leave_markdown(f"{event.action}-report", event.category, event_page(text, details(event), warnings))
 
 
-def tell_failure(services: Services, category: str, error: Exception) -> None:
-    """Record and tell that a retrain was refused or failed; what fails here must not hide that."""
+def publish_failure(services: Services, category: str, error: Exception) -> None:
+    """Record and publish that a retrain was refused or failed; errors in here must not hide that one."""
     with suppress(Exception):
-        tell(str(services.workspace.root), category, events.record_failure(services, category, error))
+        publish(str(services.workspace.root), category, record_failure(services, category, error))
 
 
-@task(task_run_name="log to MLflow what happened to {category}", cache_policy=NO_CACHE)
+@task(task_run_name="log events of {category} to MLflow", cache_policy=NO_CACHE)
 def log_runs(workspace: str, category: str) -> str | None:
-    """Give a run in MLflow to whatever the ledger recorded; return a warning where that fails."""
+    """Give a run in MLflow to every event that has none; return a warning if that fails."""
     return log_events_or_warn(open_services(workspace), category)

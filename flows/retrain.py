@@ -8,10 +8,10 @@ from prefect import flow, runtime, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.anchor import anchor_ledger
-from flows.artifacts import leave_markdown, leave_table, validation_page
+from flows.artifacts import leave_markdown, leave_table
 from flows.gate import judge_and_promote, outcome, reconcile
 from flows.ingest import ingest, push
-from flows.publish import tell, tell_failure
+from flows.publish import publish, publish_failure
 from flows.retries import unless_refused
 from patchcore._util.files import read_json
 from patchcore.adapters.ledger.records import Event
@@ -21,6 +21,7 @@ from patchcore.lifecycle.bank_cache import bank_record
 from patchcore.lifecycle.dataset_records import note_arrivals
 from patchcore.lifecycle.git_commits import commit_reports
 from patchcore.lifecycle.intake.retrain_trigger import due_work
+from patchcore.lifecycle.pages import validation_page
 from patchcore.lifecycle.production import registration
 from patchcore.lifecycle.regate_policy import banks_to_be_judged
 from patchcore.lifecycle.services import Services, open_services
@@ -56,10 +57,10 @@ def retrain(workspace: str, category: str, drop: bool = False, rebuild: bool = F
             ingest(workspace, category, settle=services.params.schedule.settle_seconds)
         result, recorded = bring_up_to_date(services, category, rebuild=rebuild)
     except Exception as error:
-        tell_failure(services, category, error)
+        publish_failure(services, category, error)
         raise
     # What fails from here on is no failure of the retrain, which is done and recorded.
-    tell(workspace, category, *recorded)
+    publish(workspace, category, *recorded)
     return {**result, "anchored": anchor_ledger(workspace)}
 
 
@@ -85,7 +86,10 @@ def bring_up_to_date(services: Services, category: str, *, rebuild: bool) -> tup
         version = register(workspace, category)
         came = record_images(workspace, category, version["dataset_version"])
         result = {**version, **decide(workspace, category, version["bank_version"])}
-        return result, [came, events.record_retrain(services, category, result, rebuilt=rebuild)]
+        bank = bank_record(services, category, version["bank_version"])
+        gate = result["gate"]
+        event = events.record_retrain(services, bank, passed=gate["passed"], reasons=gate["reasons"], rebuilt=rebuild)
+        return result, [came, event]
 
 
 @task(

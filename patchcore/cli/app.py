@@ -13,9 +13,9 @@ from typer.core import TyperGroup
 from patchcore.cli.commands import promotion as cli_promotion
 from patchcore.cli.commands.audit import audit_app
 from patchcore.cli.commands.evidence import migrate
+from patchcore.cli.commands.intake import ingest, serve, withdraw
 from patchcore.cli.commands.options import Category, Json, Place, place_of, place_with_prefect
 from patchcore.cli.commands.score import override, score
-from patchcore.cli.commands.withdraw import withdraw
 from patchcore.cli.display import lifecycle as display
 from patchcore.cli.help import add_epilogs
 from patchcore.cli.result import Outcome, end, finish
@@ -45,7 +45,8 @@ app = typer.Typer(
 app.add_typer(audit_app, name="audit")
 for _command in (
     *(cli_promotion.promote, cli_promotion.rollback, cli_promotion.reconcile),
-    *(score, override, withdraw, migrate),
+    *(ingest, withdraw, serve),
+    *(score, override, migrate),
 ):
     app.command()(_command)
 
@@ -142,29 +143,6 @@ def add(
 
 
 @app.command()
-def ingest(
-    category: Category,
-    folder: Annotated[Path | None, typer.Argument(help="New normal images; else the drop folder.")] = None,
-    json: Json = False,
-    workspace: Place = None,
-) -> int:
-    """Take new normal images: the good ones become a new data-set version, the others go to quarantine."""
-
-    def work() -> Outcome[dict[str, Any]]:
-        from patchcore.cli.preflight import require_new_images
-        from patchcore.lifecycle.services import open_services
-
-        place, images = place_with_prefect(workspace, category), folder.resolve() if folder else None
-        if images:
-            require_new_images(open_services(place.root), category, images)
-        from flows.ingest import ingest as flow
-
-        return Outcome(flow(str(place.root), category, str(images) if images else None))
-
-    return finish(work, as_json=json, show=display.ingested)
-
-
-@app.command()
 def retrain(
     category: Category,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build the bank from nothing; do not grow it.")] = False,
@@ -182,20 +160,6 @@ def retrain(
         return cli_promotion.gated({**value, **{name: value.get(name) for name in ("decision", "proposal")}})
 
     return finish(work, as_json=json, show=display.retrained)
-
-
-@app.command()
-def serve(workspace: Place = None) -> int:
-    """Serve every flow, each with its schedule from params.yaml, until interrupted."""
-
-    def work() -> Outcome[Any]:
-        place = place_with_prefect(workspace)
-        from flows.deploy import serve as serve_flows
-
-        serve_flows(str(place.root))
-        return Outcome()
-
-    return finish(work, as_json=False, show=lambda _: None)
 
 
 @app.command()

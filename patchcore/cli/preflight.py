@@ -11,20 +11,6 @@ from patchcore.images.decoding import list_images
 from patchcore.lifecycle.services import Services
 
 
-def require_new_images(services: Services, category: str, folder: Path) -> None:
-    """Refuse to ingest a folder that has no images.
-
-    Raises:
-        Refused: it is missing or empty, and is not the category's drop folder.
-    """
-    from patchcore.lifecycle.intake.candidates import list_candidates
-    from patchcore.lifecycle.intake.ingest import ingest
-
-    if not list_candidates(folder)[0]:
-        with services.alone():  # it mends what a killed run left, before it looks
-            ingest(services.workspace, category, folder, services.params)
-
-
 def require_batch(services: Services, category: str, folder: Path, batch: str, reason: str | None) -> None:
     """Refuse a batch that cannot be scored, as far as that can be said without reading its files.
 

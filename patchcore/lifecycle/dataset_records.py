@@ -13,7 +13,7 @@ def record_dataset(services: Services, category: str) -> DatasetVersion:
         Refused: the category has no images.
         Fault: the ledger cannot be written.
     """
-    manifest = scan(services.workspace, category)
+    manifest = scan(services.workspace, category, services.digests)
     return services.ledger.record_dataset(
         category,
         sha256=manifest.sha256,
@@ -44,7 +44,7 @@ def note_arrivals(services: Services, category: str, *, rebuild: bool = False) -
         Refused: the record is damaged, or an image cannot be read.
     """
     workspace = services.workspace
-    present = [entry.sha256 for entry in normal_images(workspace, category)]
+    present = [entry.sha256 for entry in normal_images(workspace, category, services.digests)]
     if not present:  # of a clone without its data: a later `dvc pull` brings the images
         return False
     return record_arrivals(workspace.arrivals(category), present, services.params, anew=rebuild)

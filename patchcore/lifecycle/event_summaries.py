@@ -5,7 +5,6 @@ A summary is stored as a JSON object whose keys are the fields of its class here
 
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import TypeAdapter, ValidationError
@@ -171,13 +170,13 @@ def describe(event: Event) -> str:
         case None:
             return f"{category}: {event.action}"
         case WithdrawalSummary():
-            return f"{category}: {summary.path} withdrawn ({summary.reason}); data-set version {summary.dataset_version}"
+            return (
+                f"{category}: {summary.path} withdrawn ({summary.reason}); data-set version {summary.dataset_version}"
+            )
         case IngestSummary():
             new = summary.new_normals
             came = f"{new} new normal image{'' if new == 1 else 's'}, {len(summary.quarantined)} in quarantine"
-            return (
-                f"{category}: {came}; data-set version {summary.dataset_version} has {summary.normals} normal images"
-            )
+            return f"{category}: {came}; data-set version {summary.dataset_version} has {summary.normals} normal images"
         case FailedRetrain():
             return f"{category}: the retrain ended early: {summary.reasons[0]}"
         case RetrainSummary():
@@ -211,8 +210,10 @@ def _describe_retrain(category: str, summary: RetrainSummary) -> str:
     }[summary.outcome]
 
 
-@cache
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
+
+
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
-
-
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]

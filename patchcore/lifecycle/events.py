@@ -95,24 +95,15 @@ def withdrawal_reasons(services: Services, category: str) -> dict[str, str]:
 
 
 def record_retrain(
-    services: Services,
-    category: str,
-    bank: BankRecord,
-    *,
-    passed: bool,
-    reasons: Sequence[str],
-    production: int | None,
-    rebuilt: bool,
+    services: Services, bank: BankRecord, *, passed: bool, reasons: Sequence[str], rebuilt: bool
 ) -> Event | None:
     """Record the outcome of a retrain.
 
     Args:
         services: The opened workspace.
-        category: The category.
         bank: The bank version that the retrain built or found.
         passed: Whether the bank passed the gate.
         reasons: A line for each rule of the gate.
-        production: The bank version in production now; None if there is none.
         rebuilt: The bank was built from nothing on request. That is recorded even if the same bank came out.
 
     Returns:
@@ -121,16 +112,18 @@ def record_retrain(
     Raises:
         Fault: The ledger cannot be written.
     """
+    category = bank.category
     decisions = services.ledger.decisions_for(category, bank.version)
     decided = _is_unrecorded(services, category, bank.version, decisions)
     if not decided and not rebuilt:
         return None
+    production = services.ledger.production(category)
     summary = RetrainSummary(
         dataset_version=bank.dataset_version,
         bank_version=bank.version,
         bank_sha256=bank.sha256,
         run_id=bank.run_id,
-        production=production,
+        production=production.version if production else None,
         outcome=_OUTCOMES[decisions[-1].action] if decided else RetrainOutcome.UNCHANGED,
         verdict="passed" if passed else "failed",
         reasons=tuple(reasons),

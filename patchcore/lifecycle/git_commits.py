@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from patchcore.dataset.manifest import scan
-from patchcore.lifecycle.events import unrecorded
+from patchcore.lifecycle.events import unrecorded_quarantine
 from patchcore.lifecycle.services import Services
 
 _NAMES_SHOWN = 10
@@ -22,7 +22,7 @@ def commit_images(services: Services, category: str) -> str | None:
     if not services.params.versioning.commit:
         return None
     workspace = services.workspace
-    manifest = scan(workspace, category)
+    manifest = scan(workspace, category, services.digests)
     committed = _committed_normals(services, category)
     present = {entry.sha256 for entry in manifest.normals}
     message = ingest_message(
@@ -31,7 +31,7 @@ def commit_images(services: Services, category: str) -> str | None:
         normals=len(present),
         new=[Path(entry.path).name for entry in manifest.normals if entry.sha256 not in committed],
         gone=len(committed - present),
-        quarantined=[f"{Path(each['source']).name} ({each['reason']})" for each in unrecorded(services, category)],
+        quarantined=[f"{Path(each.source).name} ({each.reason})" for each in unrecorded_quarantine(services, category)],
     )
     return services.versioning.commit([workspace.arrivals(category), *workspace.pointers(category)], message)
 

@@ -1,66 +1,78 @@
-"""MLflow shows what the ledger records: a run for each ingest, retrain and withdrawal.
+"""Show in MLflow what the ledger records: a run for each ingest, retrain and withdrawal.
 
-The ledger is the truth and the runs follow it: what has no run yet gets one, also when the command that recorded it was
-killed, or MLflow did not answer then.
+The runs follow the ledger: an event without a run gets one from the next command, also if the command that recorded it
+was killed, or MLflow did not answer.
 """
 
 import sys
 from dataclasses import asdict
 
-from patchcore.adapters.ledger.records import Event
+from patchcore.adapters.ledger.records import Event, EventKind
 from patchcore.adapters.mlflow.registry import EventRun
 from patchcore.errors import PatchcoreError
-from patchcore.lifecycle.events import INGEST, RETRAIN, WITHDRAW, describe, details
+from patchcore.lifecycle.event_summaries import (
+    FailedRetrain,
+    IngestSummary,
+    RetrainSummary,
+    WithdrawalSummary,
+    describe,
+    details,
+    summary_of,
+)
 from patchcore.lifecycle.services import Services
 
-_TAGS = ("outcome", "verdict", "dataset_version", "bank_version", "bank_sha256", "path")
-_COUNTS = ("new_normals", "normals", "waiting")
+_SHOWN = {EventKind.INGEST, EventKind.RETRAIN, EventKind.WITHDRAW}
 
 
 def log_events(services: Services, category: str) -> list[Event]:
-    """Give a run to every record of a category that has none, and return these records.
+    """Give a run to every event of a category that has none, and return these events.
 
     Raises:
         Fault: MLflow or the ledger does not answer.
     """
     logged = services.registry.last_event(category)
-    told = {INGEST, RETRAIN, WITHDRAW}
-    new = [each for each in services.ledger.events(category) if each.sequence > logged and each.action in told]
+    new = [each for each in services.ledger.events(category) if each.sequence > logged and each.action in _SHOWN]
     for event in new:
         services.registry.log_event(category, _run(event))
     return new
 
 
 def log_events_or_warn(services: Services, category: str) -> str | None:
-    """Give a run to every record that has none; where that fails, say so on stderr and return the words.
-
-    What was recorded is done, whatever becomes of its run: the next command makes up for it.
-    """
+    """Give a run to every event that has none; if that fails, write a warning on stderr and return it."""
     try:
         log_events(services, category)
     except PatchcoreError as error:
-        warning = f"MLflow does not show the last records of {category} yet, the next command makes up for it: {error}"
+        warning = f"MLflow does not show the last records of {category} yet, the next command adds them: {error}"
         sys.stderr.write(f"warning: {warning}\n")
         return warning
     return None
 
 
 def _run(event: Event) -> EventRun:
-    found = event.summary
-    tags = {name: str(found[name]) for name in _TAGS if found.get(name) is not None}
-    if found.get("run_id"):
-        tags["bank_run_id"] = str(found["run_id"])
-    counts = {name: float(found[name]) for name in _COUNTS if name in found}
-    if "quarantined" in found:
-        counts["quarantined"] = float(len(found["quarantined"]))
+    summary = summary_of(event)
+    tags: dict[str, object] = {"event": str(event.action)}
+    counts: dict[str, float] = {}
+    match summary:
+        case IngestSummary():
+            tags["dataset_version"] = summary.dataset_version
+            counts = {"new_normals": summary.new_normals, "normals": summary.normals, "waiting": summary.waiting}
+            counts["quarantined"] = len(summary.quarantined)
+        case WithdrawalSummary():
+            tags |= {"dataset_version": summary.dataset_version, "path": summary.path}
+            counts["quarantined"] = len(summary.quarantined)
+        case RetrainSummary():
+            names = ("outcome", "verdict", "dataset_version", "bank_version", "bank_sha256")
+            tags |= {name: getattr(summary, name) for name in names} | {"bank_run_id": summary.run_id}
+        case FailedRetrain():
+            tags["outcome"] = summary.outcome
     return EventRun(
         record=event.sequence,
         name=f"{event.action} {event.at[:16].replace('T', ' ')}",
         text="\n\n".join([describe(event), *(f"- {line}" for line in details(event))]),
-        failed=found.get("outcome") == "failed",
+        failed=isinstance(summary, FailedRetrain),
         at=event.at,
         who=event.who,
-        tags={"event": event.action, **tags},
-        metrics=counts,
+        tags={name: str(value) for name, value in tags.items()},
+        metrics={name: float(count) for name, count in counts.items()},
         content=asdict(event),
     )

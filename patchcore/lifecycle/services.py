@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from patchcore._util.files import remove_abandoned
@@ -15,6 +15,7 @@ from patchcore.adapters.mlflow.registry import Registry, open_registry
 from patchcore.adapters.versioning.repository import Versioning
 from patchcore.config.params import Params, load_params
 from patchcore.config.workspace import Workspace, find_workspace
+from patchcore.dataset.digests import FileDigests
 from patchcore.errors import Refused
 
 
@@ -27,6 +28,7 @@ class Services:
     versioning: Versioning
     registry: Registry
     ledger: Ledger
+    digests: FileDigests = field(default_factory=FileDigests)
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.environment import prepare
+from patchcore.cli.environment import prepare
 from patchcore.config.workspace import Workspace, find_workspace
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]

@@ -28,23 +28,6 @@ def added(value: Mapping[str, Any]) -> None:
     )
 
 
-def ingested(value: Mapping[str, Any]) -> None:
-    """Show what became of new images."""
-    for entry in value["quarantined"]:
-        say(f"quarantined {entry['source']}\n    {entry['reason']}\n    now at {entry['path']}")
-    if value["waiting"]:
-        say(f"left for the next run, still being written: {value['waiting']}")
-    show_pairs(
-        f"{value['category']}, data-set version {value['dataset_version']}",
-        [
-            ("taken", len(value["taken"])),
-            ("in quarantine", len(value["quarantined"])),
-            ("known already", len(value["known"])),
-            ("normal images now", value["normals"]),
-        ],
-    )
-
-
 def retrained(value: Mapping[str, Any]) -> None:
     """Show a bank version and what the gate said."""
     if "bank_version" not in value:

@@ -9,12 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from patchcore.adapters.ledger.records import BankRecord, BatchRecord, DatasetVersion, Membership, ScoredBatch
+from patchcore.adapters.ledger.records import (
+    BankRecord,
+    BatchRecord,
+    DatasetVersion,
+    EventKind,
+    Membership,
+    ScoredBatch,
+)
 from patchcore.errors import Refused
 from patchcore.lifecycle.archived_images import anomalous_counts
 from patchcore.lifecycle.audit.images import sha256_named
 from patchcore.lifecycle.bank_cache import bank_content
-from patchcore.lifecycle.events import WITHDRAW
 from patchcore.lifecycle.services import Services
 
 _NORMAL = "train"
@@ -82,7 +88,7 @@ def normal(services: Services, sha256_or_file: str, *, fetch: bool = False) -> d
 
 def _withdrawals(services: Services, sha256: str, categories: Collection[str]) -> list[dict[str, Any]]:
     """Return when an image was taken out of categories, by whom and why, the first time first."""
-    events = [event for category in categories for event in services.ledger.events(category, WITHDRAW)]
+    events = [event for category in categories for event in services.ledger.events(category, EventKind.WITHDRAW)]
     named = ("path", "reason", "dataset_version")
     return [
         {

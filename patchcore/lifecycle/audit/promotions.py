@@ -4,14 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from patchcore.adapters.ledger.records import Decision, Event
+from patchcore.adapters.ledger.records import Decision, Event, EventKind
 from patchcore.adapters.ledger.times import now, time_of, utc_text
 from patchcore.errors import Refused
-from patchcore.lifecycle.events import WITHDRAW
 from patchcore.lifecycle.services import Services
-
-RECONCILE = "reconcile"
-"""The action of events that tell of an alias that was put right."""
 
 
 def at(services: Services, category: str, time: str) -> dict[str, Any]:
@@ -69,7 +65,9 @@ def history(services: Services, category: str) -> dict[str, Any]:
         Refused: The ledger knows no such category.
     """
     decisions = services.ledger.history(category)
-    events = [entry for entry in services.ledger.events(category) if entry.action in {RECONCILE, WITHDRAW}]
+    events = [
+        entry for entry in services.ledger.events(category) if entry.action in {EventKind.RECONCILE, EventKind.WITHDRAW}
+    ]
     if not decisions and services.ledger.latest_dataset(category) is None:
         raise Refused(
             f"the ledger knows no category {category}",

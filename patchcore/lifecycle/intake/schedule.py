@@ -18,14 +18,14 @@ class Situation:
         waiting: files in the drop folder.
         oldest_waiting: for how long the first of them has been there; None where none is.
         unfinished: what an earlier run left undone, in words; None where nothing.
-        built_anew: when the bank was last built from nothing, with a time zone; None where that is not known.
+        last_rebuild: when the bank was last built from nothing, with a time zone; None where that is not known.
     """
 
     now: datetime
     waiting: int
     oldest_waiting: timedelta | None = None
     unfinished: str | None = None
-    built_anew: datetime | None = None
+    last_rebuild: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ def _overdue(situation: Situation, params: ScheduleParams, zone: tzinfo) -> int 
     Days of the calendar, not spans of 24 hours: a rebuild takes some minutes, and with a schedule once a day each one
     would otherwise come a day later than the one before.
     """
-    if params.rebuild_after_days is None or situation.built_anew is None:
+    if params.rebuild_after_days is None or situation.last_rebuild is None:
         return None
-    age = (situation.now.astimezone(zone).date() - situation.built_anew.astimezone(zone).date()).days
+    age = (situation.now.astimezone(zone).date() - situation.last_rebuild.astimezone(zone).date()).days
     return age if age >= params.rebuild_after_days else None
 
 

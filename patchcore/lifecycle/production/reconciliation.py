@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from patchcore.adapters.ledger.records import CHANGES_PRODUCTION, Decision
+from patchcore.adapters.ledger.records import CHANGES_PRODUCTION, Decision, EventKind
 from patchcore.lifecycle.services import Services, who
 
 _PATIENCE = 1.0  # seconds: between a decision and the last write to the registry that follows it
@@ -59,7 +59,7 @@ def reconcile(services: Services, category: str) -> list[str]:
     if said:
         production = services.ledger.production(category)
         summary = {"was": before, "is": production.version if production else None, "repairs": said}
-        services.ledger.record_event(category, "reconcile", summary, who=who())
+        services.ledger.record_event(category, EventKind.RECONCILE, summary, who=who())
     return said
 
 

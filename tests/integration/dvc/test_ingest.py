@@ -16,7 +16,8 @@ from patchcore.config.workspace import Workspace
 from patchcore.dataset.manifest import scan
 from patchcore.errors import Refused
 from patchcore.lifecycle.intake import screening as ingest_rules
-from patchcore.lifecycle.intake.ingest import IngestResult, Known, Rejected, Taken, ingest
+from patchcore.lifecycle.intake.ingest import ingest
+from patchcore.lifecycle.intake.results import IngestResult, KnownImage, RejectedImage, TakenImage
 from patchcore.steps.validate import Subject, judge
 from tests.support.places import PARAMS_FILE
 
@@ -116,10 +117,12 @@ def test_good_images_are_copied_and_bad_ones_quarantined_with_the_reason(
 
     assert {Path(each.source).relative_to(folder).as_posix() for each in result.taken} == GOOD
     by_name = {Path(each.source).name: each for each in result.taken}
-    assert by_name["new.png"] == Taken(str(folder / "new.png"), "data/part/train/good/new.png", contents["new.png"])
+    assert by_name["new.png"] == TakenImage(
+        path="data/part/train/good/new.png", sha256=contents["new.png"], source=str(folder / "new.png")
+    )
     assert by_name["3.png"].path == f"data/part/train/good/3-{contents['3.png'][:8]}.png"
-    assert {Path(each.source).name for each in result.rejected} == {*WHY, "twin.png"}
-    for each in result.rejected:
+    assert {Path(each.source).name for each in result.quarantined} == {*WHY, "twin.png"}
+    for each in result.quarantined:
         assert files.sha256_of(workspace.root / each.path) == contents[Path(each.source).name]
     scan(workspace, "part")
 
@@ -144,17 +147,17 @@ def test_a_second_run_over_a_foreign_folder_changes_nothing(
     before = tree(workspace.root)
     second = ingest(workspace, "part", folder, params)
     assert tree(workspace.root) == before
-    assert second.taken == []
+    assert second.taken == ()
     assert {(each.path, each.sha256) for each in second.known} >= {(each.path, each.sha256) for each in first.taken}
-    assert {each.path for each in second.rejected} <= {each.path for each in first.rejected}
+    assert {each.path for each in second.quarantined} <= {each.path for each in first.quarantined}
 
 
 def test_a_copy_that_is_dropped_under_its_own_name_is_still_a_copy(workspace: Workspace, params: Params) -> None:
     drop = workspace.drop("part")
     drop.mkdir(parents=True)
     shutil.copy(workspace.good_normals("part") / "1.png", drop / "1.png")
-    (rejected,) = ingest(workspace, "part", drop, params).rejected
-    assert isinstance(rejected, Rejected)
+    (rejected,) = ingest(workspace, "part", drop, params).quarantined
+    assert isinstance(rejected, RejectedImage)
     assert "data/part/train/good/1.png" in rejected.reason
     assert tree(drop) == {}
 
@@ -167,8 +170,8 @@ def test_a_bad_image_is_not_the_twin_that_costs_a_good_one(
         image.convert("RGBA").save(tmp_path / "foreign/a.png")  # first in order, same picture, wrong mode
     result = ingest(workspace, "part", tmp_path / "foreign", params)
     assert [Path(each.source).name for each in result.taken] == ["b.png"]
-    assert [Path(each.source).name for each in result.rejected] == ["a.png"]
-    assert result.rejected[0].reason == "mode: got RGBA, expected L or RGB"
+    assert [Path(each.source).name for each in result.quarantined] == ["a.png"]
+    assert result.quarantined[0].reason == "mode: got RGBA, expected L or RGB"
 
 
 def test_newcomers_do_not_outvote_the_size_of_the_data_set(
@@ -177,7 +180,7 @@ def test_newcomers_do_not_outvote_the_size_of_the_data_set(
     for number in range(20):
         draw(tmp_path / f"foreign/{number}.png", 400 + number, (24, 24))
     result = ingest(workspace, "part", tmp_path / "foreign", params)
-    assert (len(result.taken), len(result.rejected)) == (0, 20)
+    assert (len(result.taken), len(result.quarantined)) == (0, 20)
 
 
 class KilledError(BaseException):
@@ -224,7 +227,7 @@ def test_after_a_kill_the_next_run_finishes_the_work(
     result = ingest(workspace, "part", drop, params)
     check_outcome(workspace, drop, contents)
     assert tree(drop) == {}
-    paths = [each.path for each in result.taken] + [each.path for each in result.rejected]
+    paths = [each.path for each in result.taken] + [each.path for each in result.quarantined]
     assert all((workspace.root / path).is_file() for path in paths)
 
 
@@ -254,8 +257,8 @@ def test_a_claim_whose_image_arrived_is_reported_as_taken(workspace: Workspace, 
 def test_a_normal_image_of_the_data_set_is_known_in_its_own_folder(workspace: Workspace, params: Params) -> None:
     result = ingest(workspace, "part", workspace.good_normals("part"), params)
     assert len(result.known) == 4
-    assert isinstance(result.known[0], Known)
-    assert (result.taken, result.rejected) == ([], [])
+    assert isinstance(result.known[0], KnownImage)
+    assert (result.taken, result.quarantined) == ((), ())
 
 
 def test_nothing_in_the_drop_folder_is_no_error(workspace: Workspace, params: Params) -> None:
@@ -305,9 +308,9 @@ def test_a_file_that_is_still_being_written_waits_for_the_next_run(
         stream.write(content[:300])
         patch.setattr("time.sleep", lambda seconds: stream.write(content[300:400]))  # between the two looks
         result = ingest(workspace, "part", drop, params)
-        assert result.waiting == ["drop/part/slow.png"]
+        assert result.waiting == ("drop/part/slow.png",)
         assert [each.source for each in result.taken] == ["drop/part/done.png"]
-        assert result.rejected == []
+        assert result.quarantined == ()
         stream.write(content[400:])
     again = ingest(workspace, "part", drop, params)
     assert [each.source for each in again.taken] == ["drop/part/slow.png"]
@@ -321,7 +324,7 @@ def test_a_file_whose_name_says_that_it_is_unfinished_waits_for_its_own_name(
     drop = workspace.drop("part")
     draw(drop / "new.png", 600).rename(drop / name)
     leave_alone(drop)
-    assert ingest(workspace, "part", drop, params) == IngestResult(waiting=[f"drop/part/{name}"])
+    assert ingest(workspace, "part", drop, params) == IngestResult(waiting=(f"drop/part/{name}",))
     (drop / name).rename(drop / "new.png")
     assert [each.source for each in ingest(workspace, "part", drop, params).taken] == ["drop/part/new.png"]
 
@@ -346,7 +349,7 @@ def test_with_nobody_waiting_every_file_is_watched_for_the_time_whatever_its_age
         patch.setattr("time.sleep", go_on)
         result = ingest(workspace, "part", drop, params, settle=7.5)
     assert slept == [7.5]
-    assert result.waiting == ["drop/part/slow.png"]
+    assert result.waiting == ("drop/part/slow.png",)
     assert [each.source for each in result.taken] == ["drop/part/done.png"]
 
 
@@ -367,7 +370,7 @@ def test_a_file_that_its_writer_keeps_locked_waits_and_holds_up_nobody(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", locked)
         result = ingest(workspace, "part", drop, params)
-    assert result.waiting == ["drop/part/locked.png"]
+    assert result.waiting == ("drop/part/locked.png",)
     assert [each.source for each in result.taken] == ["drop/part/other.png"]
     assert [each.source for each in ingest(workspace, "part", drop, params).taken] == ["drop/part/locked.png"]
 
@@ -379,12 +382,12 @@ def test_a_writer_who_paused_goes_on_in_quarantine(workspace: Workspace, params:
     with path.open("wb", buffering=0) as stream:
         stream.write(content[:300])
         leave_alone(drop)
-        (rejected,) = ingest(workspace, "part", drop, params).rejected
+        (rejected,) = ingest(workspace, "part", drop, params).quarantined
         stream.write(content[300:])
     assert (workspace.root / rejected.path).read_bytes() == content
     path.write_bytes(content[:300])  # the same half again must not replace the whole file
     leave_alone(drop)
-    (other,) = ingest(workspace, "part", drop, params).rejected
+    (other,) = ingest(workspace, "part", drop, params).quarantined
     assert (workspace.root / rejected.path).read_bytes() == content
     assert (workspace.root / other.path).read_bytes() == content[:300]
 
@@ -407,9 +410,9 @@ def test_a_file_that_changes_after_it_was_examined_waits(
 
     monkeypatch.setattr(ingest_rules, "judge", judge_while_it_changes)
     result = ingest(workspace, "part", drop, params)
-    assert result.waiting == ["drop/part/new.png"]
+    assert result.waiting == ("drop/part/new.png",)
     assert [each.source for each in result.taken] == ["drop/part/other.png"]
-    assert result.rejected == []
+    assert result.quarantined == ()
     assert tree(drop) == {"new.png": sha256_of(path)}
     assert path.read_bytes() == b"other bytes"
     assert not (workspace.good_normals("part") / "new.png").exists()
@@ -439,7 +442,7 @@ def test_a_link_in_the_drop_folder_is_followed_into_quarantine(workspace: Worksp
     (drop / "deeper/note.txt").symlink_to("../../../note.txt")
     leave_alone(drop)
     os.utime(workspace.root / "note.txt", (1_700_000_000, 1_700_000_000))
-    (rejected,) = ingest(workspace, "part", drop, params).rejected
+    (rejected,) = ingest(workspace, "part", drop, params).quarantined
     assert (workspace.root / rejected.path).read_text() == "hello"
     assert list((drop / "deeper").iterdir()) == []
     assert (workspace.root / "note.txt").exists()
@@ -461,7 +464,7 @@ def test_what_is_no_file_is_skipped_with_the_reason_and_keeps_out_nothing_else(
         ("pipe", "a pipe, a socket or a device"),
     ]
     assert (folder / "link").is_symlink()
-    assert (result.rejected, result.waiting) == ([], [])
+    assert (result.quarantined, result.waiting) == ((), ())
 
 
 def test_a_folder_of_links_is_refused_with_the_reason(workspace: Workspace, tmp_path: Path, params: Params) -> None:
@@ -481,7 +484,7 @@ def test_an_image_that_was_withdrawn_is_not_taken_again_under_any_name(
     leave_alone(folder)
     result = ingest(workspace, "part", folder, params, withdrawn={digest: "withdrawn by eva: a crack"})
     assert [Path(each.source).name for each in result.taken] == ["new.png"]
-    (rejected,) = result.rejected
+    (rejected,) = result.quarantined
     assert rejected.reason == "withdrawn by eva: a crack"
     assert files.read_json(workspace.root / f"{rejected.path}.reason.json")["reason"] == rejected.reason
 
@@ -500,14 +503,14 @@ def test_a_name_that_cannot_be_kept_is_rejected_and_the_rest_goes_through(
     result = ingest(workspace, "part", folder, params)
     assert [each.source.endswith("/folder\\xfe/good.png") for each in result.taken] == [True]
     assert (workspace.good_normals("part") / "good.png").is_file()
-    first, second = result.rejected
+    first, second = result.quarantined
     assert Path(first.path).name == f"{digests[0][:12]}-caf\\xe9.png"
     assert first.reason == "name: got bytes that are not UTF-8, expected a name in UTF-8"
     assert second.reason == "name: got 255 bytes, expected at most 150"
-    for each, digest in zip(result.rejected, digests, strict=True):
+    for each, digest in zip(result.quarantined, digests, strict=True):
         assert sha256_of(workspace.root / each.path) == digest
         assert files.read_json(workspace.root / f"{each.path}.reason.json")["reason"] == each.reason
-    files.canonical_json([each.source for each in result.taken] + [each.source for each in result.rejected])
+    files.canonical_json([each.source for each in result.taken] + [each.source for each in result.quarantined])
     assert (tree(folder) == {}) == moves
 
 

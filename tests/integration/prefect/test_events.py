@@ -18,8 +18,9 @@ from patchcore.cli.demo.data import DemoImages
 from patchcore.config.workspace import Workspace
 from patchcore.errors import Refused
 from patchcore.lifecycle import events
+from patchcore.lifecycle.event_summaries import describe
 from patchcore.lifecycle.git_commits import ingest_message
-from patchcore.lifecycle.intake.retrain_trigger import built_anew, due_work, situation
+from patchcore.lifecycle.intake.retrain_trigger import due_work, last_rebuild, situation
 from patchcore.lifecycle.services import Services, open_services
 from tests.integration.prefect.test_flows import latest_artifact
 from tests.support.servers import free_port
@@ -64,9 +65,7 @@ def test_an_ingest_is_recorded_with_its_version_and_every_image_in_quarantine(gr
     assert event.summary["dataset_sha256"] == value["dataset_sha256"]
     said = {(each["path"], each["source"], each["reason"]) for each in value["quarantined"]}
     assert {(each["path"], each["source"], each["reason"]) for each in event.summary["quarantined"]} == said
-    assert events.describe(event) == (
-        "cell: 6 new normal images, 4 in quarantine; data-set version 2 has 30 normal images"
-    )
+    assert describe(event) == ("cell: 6 new normal images, 4 in quarantine; data-set version 2 has 30 normal images")
 
 
 def test_the_commit_of_an_ingest_says_what_came_and_holds_the_pointers_alone(grown: Grown, cells: DemoImages) -> None:
@@ -143,7 +142,7 @@ def test_a_retrain_that_is_refused_is_recorded_shown_and_told_and_a_deaf_webhook
         {"outcome": "failed", "reasons": [error]}
     ] * 2
     assert [(body["outcome"], body["reasons"]) for body in hook.bodies] == [("failed", [error])] * 2
-    warning = "the webhook in PATCHCORE_WEBHOOK_URL was not told: it answered 404"
+    warning = "the webhook in PATCHCORE_WEBHOOK_URL did not take the message: it answered 404"
     assert [f"warning: {warning}" in each.stderr for each in done] == [False, True]
     assert warning in latest_artifact("retrain-report-cell")
     assert hook.address not in done[1].stderr + done[1].stdout
@@ -176,7 +175,7 @@ def test_mlflow_has_a_run_for_each_ingest_and_retrain_that_says_what_the_ledger_
             event.action,
             "tester",
         )
-        assert run.data.tags["mlflow.note.content"].startswith(events.describe(event))
+        assert run.data.tags["mlflow.note.content"].startswith(describe(event))
         assert datetime.fromtimestamp(run.info.start_time / 1000, UTC) - datetime.fromisoformat(event.at) < timedelta(
             seconds=1
         )
@@ -226,7 +225,7 @@ def test_a_ledger_that_does_not_answer_does_not_keep_a_failure_secret(
     monkeypatch.setattr(type(services.ledger), "record_event", broken)
     event = events.record_failure(services, "cell", ValueError("odd"))
     assert (event.sequence, event.summary["reasons"]) == (0, ["ValueError: odd"])
-    assert events.describe(event) == "cell: the retrain ended early: ValueError: odd"
+    assert describe(event) == "cell: the retrain ended early: ValueError: odd"
 
 
 def test_a_data_set_version_that_was_left_without_a_bank_is_work_to_do(bare: Workspace, promoted: Workspace) -> None:
@@ -253,7 +252,7 @@ def test_the_age_of_a_bank_counts_from_the_one_that_was_built_from_nothing(grown
     services = open_services(grown[0].root)
     first, second = services.ledger.banks("cell")
     assert first.at < second.at
-    assert built_anew(services, "cell") == datetime.fromisoformat(first.at)  # the second one grew
+    assert last_rebuild(services, "cell") == datetime.fromisoformat(first.at)  # the second one grew
 
 
 def test_a_rebuild_that_is_due_happens_once_although_nothing_came(
@@ -277,7 +276,7 @@ def test_a_rebuild_that_is_due_happens_once_although_nothing_came(
     assert recorded_events(workspace, "retrain")[-1].summary["rebuilt"] is True
     assert "last built from nothing 8 days ago, at most 7" in latest_artifact("schedule-cell")
     services = open_services(workspace.root)
-    assert built_anew(services, "cell") == datetime.fromisoformat(recorded_events(workspace, "retrain")[-1].at)
+    assert last_rebuild(services, "cell") == datetime.fromisoformat(recorded_events(workspace, "retrain")[-1].at)
     assert due_work(services, "cell", datetime.now(UTC) + timedelta(days=6)).work == "nothing"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flows.environment import prepare
+from patchcore.cli.environment import prepare
 from patchcore.config.workspace import Workspace
 from patchcore.lifecycle.services import open_services
 from tests.support.servers import PATIENCE, Process, ask, call, running, wait_for

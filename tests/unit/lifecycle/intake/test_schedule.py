@@ -58,7 +58,7 @@ def test_quiet_hours_begin_with_their_first_minute_and_end_before_their_last(sho
     params = schedule(quiet_hours=["06:00-14:00"])
     now = at(f"2026-06-10T{shown}")
     assert (quiet_span(now, params) is not None) == quiet
-    assert decide(Situation(now, 9, unfinished="no bank yet", built_anew=None), params).work == (
+    assert decide(Situation(now, 9, unfinished="no bank yet", last_rebuild=None), params).work == (
         "nothing" if quiet else "retrain"
     )
 
@@ -119,14 +119,14 @@ def test_quiet_hours_across_a_change_of_the_clocks_end_when_the_wall_says_so() -
 
 @pytest.mark.parametrize(("built", "work"), [("2026-06-04T00:00", "nothing"), ("2026-06-03T23:59:59", "rebuild")])
 def test_a_bank_is_rebuilt_after_so_many_days_of_the_calendar(built: str, work: str) -> None:
-    situation = Situation(NOON, 0, built_anew=at(built))
+    situation = Situation(NOON, 0, last_rebuild=at(built))
     assert decide(situation, schedule(rebuild_after_days=7)).work == work
     assert decide(situation, schedule()).work == "nothing"  # never
 
 
 def test_a_rebuild_every_day_does_not_slip_by_a_day_because_it_took_minutes() -> None:
     first = at("2026-06-09T02:07")
-    decision = decide(Situation(at("2026-06-10T02:00"), 0, built_anew=first), schedule(rebuild_after_days=1))
+    decision = decide(Situation(at("2026-06-10T02:00"), 0, last_rebuild=first), schedule(rebuild_after_days=1))
     assert decision == Decision("rebuild", "last built from nothing 1 day ago, at most 1")
 
 
@@ -134,18 +134,18 @@ def test_days_are_those_of_the_schedules_time_zone() -> None:
     built, now = at("2026-06-09T16:00"), at("2026-06-09T20:00")  # in Tokyo 01:00 and 05:00 of one day
     late = at("2026-06-09T14:00")  # 23:00 of the day before
     params = schedule(rebuild_after_days=1, time_zone="Asia/Tokyo")
-    assert decide(Situation(now, 0, built_anew=built), params).work == "nothing"
-    assert decide(Situation(now, 0, built_anew=late), params).work == "rebuild"
+    assert decide(Situation(now, 0, last_rebuild=built), params).work == "nothing"
+    assert decide(Situation(now, 0, last_rebuild=late), params).work == "rebuild"
 
 
 def test_a_rebuild_that_is_due_takes_along_what_waits_and_waits_for_quiet_hours_itself() -> None:
     params = schedule(rebuild_after_days=7, minimum_new_images=5, quiet_hours=["12:00-13:00"])
-    old = Situation(NOON, 9, built_anew=NOON - timedelta(days=30))
+    old = Situation(NOON, 9, last_rebuild=NOON - timedelta(days=30))
     assert decide(old, params).work == "nothing"
-    assert decide(Situation(NOON + timedelta(hours=1), 3, built_anew=old.built_anew), params).work == "rebuild"
+    assert decide(Situation(NOON + timedelta(hours=1), 3, last_rebuild=old.last_rebuild), params).work == "rebuild"
 
 
 def test_a_bank_of_unknown_age_and_one_from_the_future_are_not_rebuilt() -> None:
     params = schedule(rebuild_after_days=1)
-    assert decide(Situation(NOON, 0, built_anew=None), params).work == "nothing"
-    assert decide(Situation(NOON, 0, built_anew=NOON + timedelta(days=3)), params).work == "nothing"
+    assert decide(Situation(NOON, 0, last_rebuild=None), params).work == "nothing"
+    assert decide(Situation(NOON, 0, last_rebuild=NOON + timedelta(days=3)), params).work == "nothing"
