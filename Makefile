@@ -9,13 +9,14 @@ export GX_ANALYTICS_ENABLED := false
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help demo test test-all check format constraints benchmarks clean
+.PHONY: help demo test test-all check docs format constraints benchmarks clean
 
 help:
 	@echo "make demo         live through a bank's first weeks on real images of solar cells, in demo/"
 	@echo "make test         the tests, a sample of those that take long: about 10 minutes on 2 cores"
 	@echo "make test-all     every test and every case, with coverage: about an hour"
 	@echo "make check        lint, types, the arrows between modules"
+	@echo "make docs         the documentation site, in site/"
 	@echo "make format       format the code, and write params.yaml from the defaults in the code"
 	@echo "make constraints  pin what pyproject.toml allows to the newest versions, into .constraints.txt"
 	@echo "make benchmarks   our speed beside the peers', 1 to 2 hours, tables into .benchmarks/"
@@ -34,11 +35,17 @@ test-all: .venv/ready
 	$(BIN)/pytest $(WORKERS) --all --cov --cov-report=term:skip-covered --cov-report=json:.coverage.json
 	$(BIN)/python -m tests.support.uncovered .coverage.json
 
-check: .venv/ready
+check: .venv/ready docs
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Every warning is an error: a link or an anchor that leads nowhere, a docstring that cannot be read.
+docs: .venv/ready
+	rm -rf site
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs site
+	@echo "open site/index.html"
 
 format: .venv/ready
 	$(BIN)/ruff check --fix
@@ -48,7 +55,7 @@ format: .venv/ready
 constraints:
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --editable '.[demo,dev]'
+	$(BIN)/pip install --quiet --editable '.[demo,dev,docs]'
 	$(BIN)/pip freeze --exclude-editable > .constraints.txt
 	touch .venv/ready
 
@@ -57,14 +64,14 @@ BENCHMARKS := scoring fastflow coreset out_of_core search incremental startup co
 benchmarks: .venv/ready
 	@mkdir -p .benchmarks
 	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py > .benchmarks/$$name.md || exit 1; cat .benchmarks/$$name.md; done
-	@$(BIN)/python benchmarks/growth.py --plot docs/growth.png > .benchmarks/growth.md && cat .benchmarks/growth.md
+	@$(BIN)/python benchmarks/growth.py --plot docs/assets/growth.png > .benchmarks/growth.md && cat .benchmarks/growth.md
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo site
 
 # The newest file of an environment that is whole: an install that was stopped half-way is begun again.
 .venv/ready: pyproject.toml .constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, got $$($(PYTHON) --version); name one with: make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint .constraints.txt --editable '.[demo,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint .constraints.txt --editable '.[demo,dev,docs]'
 	@touch $@

@@ -213,7 +213,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--ratio-up-to", type=int, default=3000, help="images up to which 1 %% banks are built")
     parser.add_argument("--rows", type=int, default=2000, help="rows of the banks of fixed size")
     parser.add_argument("--folder", type=Path, help="where the temporary workspaces are made")
-    parser.add_argument("--plot", type=Path, help="the figure, such as docs/growth.png")
+    parser.add_argument("--plot", type=Path, help="the figure, such as docs/assets/growth.png")
     return parser.parse_args()
 
 

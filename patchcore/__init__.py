@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from patchcore.evidence.verify_export import verify_export
     from patchcore.search.index import NearestNeighbours
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Anchor",

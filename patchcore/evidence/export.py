@@ -2,7 +2,7 @@
 
 A whole export holds the chain from its first record to the checkpoint that names it. A part of one, such as a batch
 with all that it rests on, holds some records, each with its path to the Merkle root of a checkpoint; see
-docs/ledger-format.md. `patchcore.evidence.verify_export` verifies both.
+docs/reference/export-format.md. `patchcore.evidence.verify_export` verifies both.
 """
 
 import json

@@ -239,7 +239,7 @@ def test_the_migrations_make_the_tables_that_the_code_uses(ledger: Ledger) -> No
 
 @dataclass(frozen=True)
 class Roles:
-    """The URLs of the database that docs/postgresql.md makes, by who opens it."""
+    """The URLs of the database that docs/how-to/postgresql.md makes, by who opens it."""
 
     owner: str
     writer: str
@@ -248,9 +248,9 @@ class Roles:
 
 @pytest.fixture
 def roles(postgresql_server: URL) -> Iterator[Roles]:
-    """What the statements of docs/postgresql.md make, as they stand; only the names are this test's own."""
+    """What the statements of docs/how-to/postgresql.md make, as they stand; only the names are this test's own."""
     name = f"patchcore_{secrets.token_hex(4)}"
-    sql = (REPOSITORY / "docs/postgresql.md").read_text().replace("patchcore_", f"{name}_")
+    sql = (REPOSITORY / "docs/how-to/postgresql.md").read_text().replace("patchcore_", f"{name}_")
     sql = sql.replace("DATABASE patchcore ", f"DATABASE {name} ")
     create, grant = (part.split("```")[0] for part in sql.split("```sql")[1:])
     names = [f"{name}_{role}" for role in ("owner", "writer", "auditor")]

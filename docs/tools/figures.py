@@ -1,14 +1,10 @@
-"""Draw docs/heatmap.png: drawn washers through the real library. Run: .venv/bin/python docs/figures.py.
-
-Drawn, because the licences of the real images that this project is measured on keep them out of the repository.
-"""
+"""Draw docs/assets/heatmap.png: drawn washers, scored by this library. Run: .venv/bin/python docs/tools/figures.py."""
 
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
+from washers import washer
 
 from patchcore.bank import calibration, scoring
 from patchcore.bank.memory_bank import BankArrays, MemoryBank, save
@@ -18,26 +14,7 @@ from patchcore.extraction.extractor import open_extractor
 from patchcore.rendering.heatmap import Tile, contact_sheet, overlay, write_image
 from patchcore.search.index import NearestNeighbours
 
-_ROOT = Path(__file__).resolve().parent.parent
-_SIDE = 224
-
-
-def washer(generator: np.random.Generator, *, fault: str | None = None) -> NDArray[np.uint8]:
-    """Draw a metal washer under uneven light, uint8 (S, S, 3), with a scratch, a stain, a notch or no fault."""
-    image = Image.new("RGB", (_SIDE, _SIDE), (58, 62, 70))
-    draw = ImageDraw.Draw(image)
-    x, y = 112 + generator.integers(-3, 4, 2)
-    for radius, colour in ((84, (150, 152, 158)), (80, (172, 174, 178)), (38, (150, 152, 158)), (34, (52, 56, 64))):
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
-    if fault == "scratch":
-        draw.line((x + 40, y - 55, x + 62, y + 12, x + 50, y + 40), fill=(225, 226, 230), width=2)
-    if fault == "stain":
-        draw.ellipse((x - 70, y + 8, x - 44, y + 36), fill=(140, 118, 92))
-    if fault == "notch":
-        draw.polygon(((x - 12, y - 90), (x + 14, y - 90), (x + 2, y - 62)), fill=(58, 62, 70))
-    grain = generator.normal(0, 4, (_SIDE, _SIDE, 1)) + np.linspace(-14, 14, _SIDE)[None, :, None]
-    pixels = np.asarray(image.filter(ImageFilter.GaussianBlur(0.8)), dtype=np.float64) + grain
-    return np.clip(pixels, 0, 255).astype(np.uint8)
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> None:
@@ -84,7 +61,7 @@ def main() -> None:
             )
             for number, (image, fault) in enumerate(zip(images, faults, strict=True))
         ]
-        write_image(Path(__file__).with_name("heatmap.png"), contact_sheet(tiles, "washer, drawn"))
+        write_image(_ROOT / "docs/assets/heatmap.png", contact_sheet(tiles, "washer, drawn"))
 
 
 if __name__ == "__main__":
