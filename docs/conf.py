@@ -5,11 +5,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent / "tools")]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from reference import fill  # noqa: E402  # found by the line above
-
-import patchcore  # noqa: E402
+import patchcore
+from docs.tools.reference import fill  # found by the line above
 
 project = "PatchCore lifecycle"
 project_copyright = "Apache-2.0"

@@ -1,11 +1,11 @@
-"""Draw docs/assets/heatmap.png: drawn washers, scored by this library. Run: .venv/bin/python docs/tools/figures.py."""
+"""Draw docs/assets/heatmap.png: drawn washers, scored by this library. Run: .venv/bin/python -m docs.tools.figures."""
 
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from washers import washer
 
+from docs.tools.washers import washer
 from patchcore.bank import calibration, scoring
 from patchcore.bank.memory_bank import BankArrays, MemoryBank, save
 from patchcore.config.params import load_params

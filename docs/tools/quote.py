@@ -4,7 +4,7 @@ A block of a page whose first line begins with ``$`` holds commands, each follow
 one folder, in the order of the page. A line ``<!-- show: 1-4,9- -->`` before a block keeps these lines of its output
 and puts ``…`` in place of the others.
 
-    python docs/tools/quote.py FOLDER        README.md and the first tutorial, on drawn washers; FOLDER must not exist
+    python -m docs.tools.quote FOLDER        README.md and the first tutorial, on drawn washers; FOLDER must not exist
 """
 
 import os
@@ -155,7 +155,7 @@ class Transcript:
 
 def main(folder: Path) -> None:
     """Draw washers, run the commands of the tutorial, and renew it and the README."""
-    from washers import draw_folders
+    from docs.tools.washers import draw_folders
 
     folder.mkdir(parents=True)
     draw_folders(folder)

@@ -1,6 +1,6 @@
 """Play the recall of docs/tutorials/recall.md on real images, and write what every command prints into that page.
 
-Run: ``python docs/tools/recall.py FOLDER``, with a folder that does not exist yet.
+Run: ``python -m docs.tools.recall FOLDER``, with a folder that does not exist yet.
 """
 
 import shutil
@@ -8,8 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from quote import ROOT, Shell, clean_environment, renew
-
+from docs.tools.quote import ROOT, Shell, clean_environment, renew
 from patchcore.cli.demo.data import DemoImages, choose_images, lay_out
 
 PAGE = ROOT / "docs/tutorials/recall.md"

@@ -91,7 +91,7 @@ def _kind(field: dict[str, Any], schema: dict[str, Any]) -> str:
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     if field.get("type") == "array":
-        inner = field.get("items") or next(iter(field.get("prefixItems", ())), {})
+        inner: dict[str, Any] = field.get("items") or next(iter(field.get("prefixItems", ())), {})
         count = f"{field['minItems']} of " if field.get("minItems") == field.get("maxItems") is not None else "list of "
         return f"{count}{_kind(inner, schema)}"
     words = {"integer": "integer", "number": "number", "string": "text", "boolean": "`true`, `false`", "null": "`null`"}

@@ -1,7 +1,7 @@
 """Draw images of metal washers, good and faulty: the parts of the tutorial, the README and its picture.
 
 Drawn, because the licences of the real images that this project is measured on keep them out of the repository. Run:
-``python docs/tools/washers.py FOLDER``.
+``python -m docs.tools.washers FOLDER``.
 """
 
 import sys
