@@ -120,14 +120,12 @@ def errors() -> Iterator[str]:
 
 
 def environment() -> Iterator[str]:
-    """Yield every environment variable with its meaning and default, from the settings of the library."""
-    from patchcore.config.settings import Settings
+    """Yield every environment variable with its meaning and default."""
+    from patchcore.config.settings import variables
 
     yield from ("| variable | meaning | default |", "|---|---|---|")
-    for name, field in sorted(Settings.model_fields.items()):
-        variable = str(field.validation_alias or field.alias or name).upper()
-        default = "none" if field.default is None else f"`{field.default}`"
-        yield f"| `{variable}` | {_cell(_words(field.description or ''))} | {default} |"
+    for variable in sorted(variables(), key=lambda each: (not each.name.startswith("PATCHCORE_"), each.name)):
+        yield f"| `{variable.name}` | {_cell(_words(variable.description))} | {_cell(variable.default)} |"
 
 
 def schemas() -> Iterator[str]:
