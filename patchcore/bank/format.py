@@ -1,5 +1,6 @@
-"""The file format of a memory bank, which outlives the library that wrote it; docs/reference/bank-format.md describes it.
+"""The file format of a memory bank, which outlives the library that wrote it.
 
+docs/reference/bank-format.md describes it.
 Formats are kept: from format 2 on, every later version of this library reads the banks of every earlier one, and
 tests/data/frozen_bank_2 is a bank that they must all read. Format 1 was never released.
 

@@ -1,6 +1,7 @@
 """The hash chain that records hang in: each link names the record's content and the link before, so none can change.
 
-A chain is verified with this module alone: bytes in, bytes out. Its text form is described in docs/reference/ledger-format.md.
+A chain is verified with this module alone: bytes in, bytes out. Its text form:
+docs/reference/ledger-format.md.
 """
 
 import hashlib
