@@ -1,4 +1,4 @@
-"""Banks that this machine has fetched from the registry, each under its digest."""
+"""The banks that this machine has fetched from the registry, each in a folder that is named by its digest."""
 
 import shutil
 from dataclasses import dataclass
@@ -6,16 +6,21 @@ from pathlib import Path
 
 from patchcore._util.files import sha256_of
 from patchcore.adapters.ledger.records import BankRecord
-from patchcore.adapters.mlflow.registry import damage
 from patchcore.bank.format import read
 from patchcore.bank.memory_bank import CONFIG, BankArrays, BankConfig, MemoryBank
-from patchcore.errors import PatchcoreError, Refused
+from patchcore.errors import InvalidBank, PatchcoreError, UnknownBank
 from patchcore.lifecycle.services import Services
 
 
 @dataclass(frozen=True)
 class BankContent:
-    """What a bank says of itself, without the network that scores with it; ``images`` are those it remembers."""
+    """The files of a bank, without the network that scores with it.
+
+    Attributes:
+        config: The content of bank.json.
+        arrays: The rows, their sources, the covering radii, and the calibration scores.
+        images: The path and sha256 of each normal image that the rows come from.
+    """
 
     config: BankConfig
     arrays: BankArrays
@@ -23,58 +28,73 @@ class BankContent:
 
 
 def fetch_bank(services: Services, category: str, version: int, bank_sha256: str) -> MemoryBank:
-    """Return a bank version, from this machine's cache where it is, else from the registry.
+    """Load a bank version from this machine's cache, or from the registry if the cache does not have it.
+
+    The files of a cached bank are read and digested once. A damaged copy is deleted and fetched again.
+
+    Args:
+        services: The opened workspace.
+        category: The category of the bank.
+        version: The number of the bank version.
+        bank_sha256: The sha256 of its bank.json, as the ledger has it.
 
     Raises:
-        Refused: what the registry has is not the bank of this digest, or nothing here may score with it.
+        InvalidBank: The bank in the registry is damaged, or has another digest.
+        UnknownBank: The registry has no such version.
+        RuntimeNotAllowed: No runtime on this machine may score with the bank.
+        RegistryUnavailable: MLflow does not answer.
     """
-    workspace = services.workspace
     folder = _folder(services, category, version, bank_sha256)
-    if damage(folder, bank_sha256):
+    bank = _load_cached(services, folder)
+    if bank is None or bank.sha256 != bank_sha256:
         if folder.exists():
-            shutil.rmtree(folder)  # a damaged copy; the registry has the bank
+            shutil.rmtree(folder)
         services.registry.download_bank(category, version, folder)
-    bank = MemoryBank.load(folder, weights=workspace.weights, cache=workspace.runtime_cache)
+        bank = _load(services, folder)
     if bank.sha256 != bank_sha256:
-        raise Refused(
-            f"bank version {version} of {category} in the registry is not the one in the ledger",
+        raise InvalidBank(
+            f"bank version {version} of {category} in the registry differs from the one in the ledger",
             got=f"sha256 {bank.sha256}",
             expected=f"sha256 {bank_sha256}",
-            remedy="somebody changed the registry: restore its artifacts, or retrain",
+            remedy="the registry was changed: restore its artifacts, or retrain",
         )
     return bank
 
 
 def bank_content(services: Services, record: BankRecord, *, fetch: bool) -> BankContent | None:
-    """Return what a bank says of itself, every digest checked; None where it is not to be had.
+    """Read the files of a bank and check every digest.
 
     Args:
         services: The opened workspace.
-        record: Which bank.
-        fetch: Ask the registry too. Without, the answer takes milliseconds, from this machine's cache alone.
+        record: The bank.
+        fetch: Whether to ask the registry for a bank that is not in this machine's cache. Without it the answer takes
+            milliseconds.
+
+    Returns:
+        The content; None if the bank is not available.
     """
     folder = _folder(services, record.category, record.version, record.sha256)
     if (content := _content(folder, record.sha256)) or not fetch:
         return content
     try:
         fetch_bank(services, record.category, record.version, record.sha256)
-    except PatchcoreError:  # the ledger answers all the same
+    except PatchcoreError:  # the caller answers from the ledger alone
         return None
     return _content(folder, record.sha256)
 
 
 def bank_record(services: Services, category: str, version: int) -> BankRecord:
-    """Return what the ledger knows of a bank version.
+    """Return the ledger's record of a bank version.
 
     Raises:
-        Refused: it knows none of this number.
+        UnknownBank: The ledger has no version with this number.
     """
     record = services.ledger.bank(category, version)
     if record is None:
-        raise Refused(
-            f"the ledger knows no bank version {version} of {category}",
+        raise UnknownBank(
+            f"the ledger has no bank version {version} of {category}",
             got=str(version),
-            expected="a version that was registered by patchcore retrain",
+            expected="a version that patchcore retrain registered",
             remedy="look at the versions in the registry",
         )
     return record
@@ -84,9 +104,21 @@ def _folder(services: Services, category: str, version: int, bank_sha256: str) -
     return services.workspace.bank_cache / category / f"{version}-{bank_sha256[:16]}"
 
 
+def _load(services: Services, folder: Path) -> MemoryBank:
+    return MemoryBank.load(folder, weights=services.workspace.weights, cache=services.workspace.runtime_cache)
+
+
+def _load_cached(services: Services, folder: Path) -> MemoryBank | None:
+    """Load a bank from the cache; None if it is missing or damaged."""
+    try:
+        return _load(services, folder) if folder.exists() else None
+    except InvalidBank:
+        return None
+
+
 def _content(folder: Path, bank_sha256: str) -> BankContent | None:
     try:
         content = BankContent(*read(folder))
-    except Refused:  # not here, or damaged
+    except InvalidBank:  # missing or damaged
         return None
     return content if sha256_of(folder / CONFIG) == bank_sha256 else None
