@@ -1,7 +1,6 @@
-"""A batch of images in, a record in the ledger and a folder of heatmaps out."""
+"""The flow that scores a batch: a folder of images in; a record in the ledger and a result folder out."""
 
 from pathlib import Path
-from typing import Any
 
 from prefect import flow, runtime, task
 from prefect.cache_policies import NO_CACHE
@@ -10,96 +9,97 @@ from flows.anchor import anchor_ledger
 from flows.artifacts import leave_table
 from flows.gate import reconcile
 from flows.retries import unless_refused
-from patchcore.lifecycle.scoring import batches
-from patchcore.lifecycle.scoring.result_files import with_scorings
-from patchcore.lifecycle.services import open_services
+from patchcore.adapters.ledger.records import Production, RecordedBatch
+from patchcore.lifecycle.anchor_result import AnchorResult
+from patchcore.lifecycle.batch_inputs import Received, receive
+from patchcore.lifecycle.batch_results import BatchResults, batch_results
+from patchcore.lifecycle.scoring import batches, checks
+from patchcore.lifecycle.scoring.batches import Scorer
+from patchcore.lifecycle.scoring.results import ScoreResult
+from patchcore.lifecycle.services import Services, services_of
 
 
 @flow(name="score", flow_run_name="score-{batch}", validate_parameters=False)
-def score(workspace: str, category: str, folder: str, batch: str, rescore_reason: str | None = None) -> dict[str, Any]:
-    """Score a batch with the bank in production; the same batch again returns what is recorded.
+def score(workspace: str, category: str, folder: str, batch: str, rescore_reason: str | None = None) -> ScoreResult:
+    """Score a batch with the bank in production.
 
-    With a reason the batch is scored once more: a record and a folder of its own beside those of the first time.
+    The files are listed and digested once, and the bank is loaded once. The same batch again returns what is recorded.
+
+    Args:
+        workspace: The folder of the workspace.
+        category: The category of the images.
+        folder: The folder with the images.
+        batch: The name of the batch.
+        rescore_reason: Why the batch is scored again: it gets another record and another result folder. None for the
+            first scoring.
 
     Raises:
-        Refused: the folder is empty, no bank is in production, the batch's name is taken, or a batch is to be scored
-            again that never was.
-        Fault: the ledger cannot be written; then nothing is reported.
+        NoProduction: No bank is in production.
+        NoImages: The folder is missing or empty.
+        InvalidName: The name cannot be the name of a batch.
+        UnknownBatch: There is a reason, but the batch was not scored before.
+        BatchExists: The batch was scored for another category; or, without a reason, with other images or another bank.
+        LedgerUnavailable: The ledger cannot be written. No result is shown then.
     """
-    open_services(workspace).params.require(category)
-    production = resolve_production(workspace, category)
-    known = look_up(workspace, category, folder, batch, production["bank_sha256"], rescore_reason)
-    if known is not None:
-        return {**known, "recorded_before": True, "anchored": anchor_ledger(workspace, git=False)}
-    reconciled = fetch_production(workspace, category, **production)
-    return {
-        **score_images(workspace, category, folder, batch, **production, rescore_reason=rescore_reason),
-        "recorded_before": False,
-        "reconciled": reconciled,
-        "anchored": anchor_ledger(workspace, git=False),
-    }
+    with services_of(workspace) as services:
+        services.params.require(category)
+        production = resolve_production(services, category)
+        images = receive(services.workspace, Path(folder))
+        known = look_up(services, batch, images, production, rescore_reason)
+        reconciled: list[str] = []
+        if known is None:
+            scorer = fetch_production(services, production)
+            reconciled = reconcile(services, category)
+            result = score_images(services, scorer, batch, images, rescore_reason)
+        else:
+            result = batch_results(known, services.ledger.scorings(batch))
+        anchored = AnchorResult.model_validate(anchor_ledger(workspace, git=False))
+        return ScoreResult(
+            **dict(result), recorded_before=known is not None, reconciled=tuple(reconciled), anchored=anchored
+        )
 
 
 @task(task_run_name="resolve production of {category}", cache_policy=NO_CACHE)
-def resolve_production(workspace: str, category: str) -> dict[str, Any]:
-    """Resolve production once, to a number and a digest."""
-    services = open_services(workspace)
+def resolve_production(services: Services, category: str) -> Production:
+    """Find the bank version in production once; all that follows uses this number and digest."""
     services.ledger.check()
-    production = batches.resolve(services, category)
-    return {"version": production.version, "bank_sha256": production.bank_sha256}
+    return checks.require_production(services, category)
 
 
 @task(task_run_name="look up batch {batch} in the ledger", cache_policy=NO_CACHE)
 def look_up(
-    workspace: str, category: str, folder: str, batch: str, bank_sha256: str, rescore_reason: str | None
-) -> dict[str, Any] | None:
-    """Return the batch if it was scored before, from the same images by the same bank, for the same reason."""
-    services = open_services(workspace)
-    images = batches.receive(services.workspace, Path(folder))
-    known = batches.recorded(services, batch, category, images, bank_sha256, rescore_reason)
-    if known is None:
-        return None
-    batches.restore_results(services, known, images)
-    return with_scorings(known, services.ledger.scorings(batch))
+    services: Services, batch: str, images: list[Received], production: Production, rescore_reason: str | None
+) -> RecordedBatch | None:
+    """Return the batch if it was scored before; write its result folder again if that is missing."""
+    category, bank_sha256 = production.category, production.bank_sha256
+    known = batches.find_scored(services, batch, category, images, bank_sha256, rescore_reason)
+    if known is not None:
+        batches.restore_results(services, known, images)
+    return known
 
 
 @task(
-    task_run_name="fetch version {version} of {category}",
+    task_run_name="fetch version {production.version} of {production.category}",
     retries=2,
     retry_delay_seconds=2,
     retry_condition_fn=unless_refused,
     cache_policy=NO_CACHE,
 )
-def fetch_production(workspace: str, category: str, version: int, bank_sha256: str) -> list[str]:
-    """Bring the bank to this machine, its digests checked; an alias that somebody moved is mended."""
-    services = open_services(workspace)
-    batches.open_scorer(services, category, version, bank_sha256)
-    return reconcile(services, category)
+def fetch_production(services: Services, production: Production) -> Scorer:
+    """Load the bank from this machine's cache or the registry, and check its digests."""
+    return batches.open_scorer(services, production.category, production.version, production.bank_sha256)
 
 
-@task(task_run_name="score batch {batch} with version {version}", cache_policy=NO_CACHE)
+@task(task_run_name="score batch {batch} with version {scorer.record.version}", cache_policy=NO_CACHE)
 def score_images(
-    workspace: str,
-    category: str,
-    folder: str,
-    batch: str,
-    version: int,
-    bank_sha256: str,
-    rescore_reason: str | None,
-) -> dict[str, Any]:
-    """Score, write the ledger, then show."""
-    services = open_services(workspace)
-    scorer = batches.open_scorer(services, category, version, bank_sha256)
-    received = batches.receive(services.workspace, Path(folder))
+    services: Services, scorer: Scorer, batch: str, images: list[Received], rescore_reason: str | None
+) -> BatchResults:
+    """Score the images, write the ledger, then write the result folder."""
     run_id = str(runtime.flow_run.id) if runtime.flow_run.id else None
-    scored = batches.score_batch(services, scorer, batch, received, flow_run_id=run_id, reason=rescore_reason)
-    result = with_scorings(scored, services.ledger.scorings(batch)[: scored.record.scoring])
-    _leave_scores(category, result)
+    scored = batches.score_batch(services, scorer, batch, images, flow_run_id=run_id, reason=rescore_reason)
+    result = batch_results(scored, services.ledger.scorings(batch)[: scored.record.scoring])
+    worst = sorted(result.images, key=lambda image: -image.score)[:100]
+    rows = [image.model_dump(include={"path", "score", "p_value", "anomalous"}) for image in worst]
+    words = f"{batch}: {result.scored} scored, {len(result.failed)} failed, by bank version {result.bank_version}"
+    leave_table("batch", result.category, rows, words)
     return result
-
-
-def _leave_scores(category: str, result: dict[str, Any]) -> None:
-    worst = sorted(result["images"], key=lambda image: -image["score"])[:100]
-    rows = [{key: image[key] for key in ("path", "score", "p_value", "anomalous")} for image in worst]
-    words = f"{result['batch']}: {result['scored']} scored, {len(result['failed'])} failed"
-    leave_table("batch", category, rows, f"{words}, by bank version {result['bank_version']}")

@@ -4,27 +4,9 @@ Nothing here decides: a check that passes holds for this moment only.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from patchcore.adapters.ledger.records import CHANGES_PRODUCTION, Decision
-from patchcore.images.decoding import list_images
 from patchcore.lifecycle.services import Services
-
-
-def require_batch(services: Services, category: str, folder: Path, batch: str, reason: str | None) -> None:
-    """Refuse a batch that cannot be scored, as far as that can be said without reading its files.
-
-    Raises:
-        Refused: no bank is in production, the folder is missing or empty, the batch's name is none, or a batch is to
-            be scored again that never was.
-    """
-    from patchcore.lifecycle.scoring.batches import receive, recorded, resolve
-
-    production = resolve(services, category)
-    if not list_images(folder):
-        receive(services.workspace, folder)
-    if not services.ledger.scorings(batch):
-        recorded(services, batch, category, (), production.bank_sha256, reason)
 
 
 def require_way_back(services: Services, category: str, reason: str, to: int | None) -> None:

@@ -1,58 +1,48 @@
-"""`patchcore audit replay, explain`: whether a score comes out again, and where it came from."""
+"""`patchcore audit replay` and `explain`: whether a score reproduces, and where it comes from."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from patchcore.cli.commands.options import Json, Place, place_of
 from patchcore.cli.display import scoring as display
 from patchcore.cli.result import Outcome, finish
-from patchcore.errors import Refused
+from patchcore.errors import BatchIncomplete, NotReproduced, Refused
 
-Batch = Annotated[str, typer.Argument(help="The batch's name.")]
-Scoring = Annotated[int | None, typer.Option(help="Which scoring of the batch; else the last.")]
+if TYPE_CHECKING:
+    from patchcore.lifecycle.scoring.results import ExplainResult, ReplayResult
+
+Batch = Annotated[str, typer.Argument(help="The name of the batch.")]
+Scoring = Annotated[int | None, typer.Option(help="Which scoring of the batch; by default the last.")]
 Elsewhere = Annotated[Path | None, typer.Option(help="Where to look, by content, for images that were moved.")]
 
 
 def replay(
     batch: Batch, scoring: Scoring = None, folder: Elsewhere = None, json: Json = False, workspace: Place = None
 ) -> int:
-    """Score a recorded batch again with the bank of then, and compare every number."""
+    """Score a recorded batch again with the same bank, and compare every number."""
 
-    def work() -> Outcome[dict[str, Any]]:
+    def work() -> "Outcome[ReplayResult]":
+        from patchcore.lifecycle.anchor_result import AnchorResult
         from patchcore.lifecycle.evidence.anchoring import anchor_and_tell
-        from patchcore.lifecycle.scoring.replay import replay as play
-        from patchcore.lifecycle.services import open_services
+        from patchcore.lifecycle.scoring.replay import replay as score_again
+        from patchcore.lifecycle.scoring.results import ReplayResult
+        from patchcore.lifecycle.services import services_of
 
-        services = open_services(place_of(workspace).root)
-        value = play(services, batch, scoring, folder)
-        value = {**value, "anchored": anchor_and_tell(services, git=False)}
-        if value["ok"]:
-            return Outcome(value)
-        refusal = Refused(
-            f"batch {batch} has not the same results again",
-            got=f"{len(value['different'])} with another result, {len(value['missing'])} not to be had",
-            expected=f"all {value['received']} as recorded",
-            remedy=_remedy(value),
-        )
-        return Outcome(value, refusal)
+        with services_of(place_of(workspace).root) as services:
+            record = score_again(services, batch, scoring, folder)
+            anchored = AnchorResult.model_validate(anchor_and_tell(services, git=False))
+        result = ReplayResult(**dict(record), anchored=anchored)
+        return Outcome(result, None if result.ok else _refusal(result))
 
     return finish(work, as_json=json, show=display.replayed)
-
-
-def _remedy(value: dict[str, Any]) -> str:
-    """Return what may help: where images are gone, nothing is known of the computation."""
-    steps = ["compare runtime and code of then and now"] if value["different"] else []
-    if value["missing"]:
-        steps.append("say with --folder FOLDER where the images are now")
-    return ", and ".join(steps)
 
 
 def explain(
     batch: Batch,
     image: Annotated[str, typer.Argument(help="The image: its path as recorded, its file name, or its sha256.")],
-    output: Annotated[Path | None, typer.Option(help="Where to draw it, a PNG; else there are numbers only.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Draw a picture in this PNG file.")] = None,
     scoring: Scoring = None,
     folder: Elsewhere = None,
     json: Json = False,
@@ -60,11 +50,25 @@ def explain(
 ) -> int:
     """Show the patch that made a score, beside the nearest normal patch of the bank."""
 
-    def work() -> Outcome[dict[str, Any]]:
-        from patchcore.lifecycle.scoring.explain import explain as show
-        from patchcore.lifecycle.services import open_services
+    def work() -> "Outcome[ExplainResult]":
+        from patchcore.lifecycle.scoring.explain import explain as explain_score
+        from patchcore.lifecycle.services import services_of
 
-        services = open_services(place_of(workspace).root)
-        return Outcome(show(services, batch, image, output=output, scoring=scoring, folder=folder))
+        with services_of(place_of(workspace).root) as services:
+            return Outcome(explain_score(services, batch, image, output=output, scoring=scoring, folder=folder))
 
     return finish(work, as_json=json, show=display.explained)
+
+
+def _refusal(result: "ReplayResult") -> Refused:
+    """Return the error of a batch that did not reproduce: other results, or missing images."""
+    remedies = ["compare the runtime and the code version of the two computations"] if result.different else []
+    if result.missing:
+        remedies.append("name the folder where the images are now with --folder FOLDER")
+    kind = NotReproduced if result.different else BatchIncomplete
+    return kind(
+        f"batch {result.batch} did not reproduce",
+        got=f"{len(result.different)} with another result, {len(result.missing)} not found",
+        expected=f"all {result.received} as recorded",
+        remedy=", and ".join(remedies),
+    )

@@ -1,90 +1,112 @@
-"""`patchcore score, override`: what the bank says of a batch, and what a person says of an image of it."""
+"""`patchcore score` and `patchcore override`: the bank's decisions about a batch, and a person's about an image."""
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from patchcore.cli.commands.options import Category, Json, Place, place_of, place_with_prefect
+from patchcore.cli.commands.options import Category, Json, Place, place_of
 from patchcore.cli.display import scoring as display
 from patchcore.cli.result import Outcome, finish
-from patchcore.errors import UsageError
+from patchcore.errors import ContradictingOptions, UsageError
+
+if TYPE_CHECKING:
+    from patchcore.lifecycle.scoring.results import OverrideResult, ScoreResult
 
 
 def score(
     category: Category,
-    folder: Annotated[Path, typer.Argument(help="The images of the batch; names that begin with a dot are left out.")],
-    batch: Annotated[str, typer.Option(help="The batch's name; it is given once.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(help="The images of the batch; files and folders whose names begin with a dot are ignored."),
+    ],
+    batch: Annotated[str, typer.Option(help="The name of the batch.")],
     rescore: Annotated[
-        bool, typer.Option("--rescore", help="Score a batch once more, beside what is recorded.")
+        bool, typer.Option("--rescore", help="Score a recorded batch again; the earlier record stays.")
     ] = False,
-    reason: Annotated[str | None, typer.Option(help="Why it is scored once more; the ledger keeps it.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why the batch is scored again; the ledger keeps it.")] = None,
     json: Json = False,
     workspace: Place = None,
 ) -> int:
-    """Score a batch with the bank in production, and write the ledger."""
+    """Score a batch with the bank in production and record it in the ledger."""
 
-    def work() -> Outcome[dict[str, Any]]:
-        from patchcore.cli.preflight import require_batch
-        from patchcore.lifecycle.services import open_services
+    def work() -> "Outcome[ScoreResult]":
+        from patchcore.lifecycle.scoring.checks import check_batch
+        from patchcore.lifecycle.services import services_of
 
-        again = _reason_of_rescore(reason, rescore=rescore)
-        place, images = place_with_prefect(workspace, category), folder.resolve()
-        require_batch(open_services(place.root), category, images, batch, again)
-        from flows.score import score as flow
+        again, images = _check_rescore(reason, rescore=rescore), folder.resolve()
+        with services_of(place_of(workspace).root) as services:
+            services.params.require(category)
+            check_batch(services, category, images, batch, again)  # before the import of Prefect, which takes seconds
+            from flows.score import score as flow
 
-        value = flow(str(place.root), category, str(images), batch, again)
-        _warn_of_failed(value)
-        # What is recorded already is returned without a look at the registry.
-        return Outcome({**value, "reconciled": value.get("reconciled", [])})
+            result = flow(str(services.workspace.root), category, str(images), batch, again)
+        _warn_of_failed(result)
+        return Outcome(result)
 
     return finish(work, as_json=json, show=display.scored)
 
 
 def override(
-    batch: Annotated[str, typer.Argument(help="The batch's name.")],
+    batch: Annotated[str, typer.Argument(help="The name of the batch.")],
     image: Annotated[str, typer.Argument(help="The image: its path as recorded, its file name, or its sha256.")],
     reason: Annotated[str, typer.Option(help="Why; the ledger keeps it.")],
-    anomalous: Annotated[
-        bool | None, typer.Option("--anomalous/--normal", help="What the image is; one of the two is needed.")
-    ] = None,
+    anomalous: Annotated[bool, typer.Option("--anomalous", help="The image is anomalous.")] = False,
+    normal: Annotated[bool, typer.Option("--normal", help="The image is normal.")] = False,
     json: Json = False,
     workspace: Place = None,
 ) -> int:
-    """Record that a person decides otherwise about an image; what the bank said stays recorded too."""
+    """Record a person's decision about an image; the bank's decision stays recorded too."""
 
-    def work() -> Outcome[dict[str, Any]]:
+    def work() -> "Outcome[OverrideResult]":
+        from patchcore.lifecycle.anchor_result import AnchorResult
         from patchcore.lifecycle.evidence.anchoring import anchor_and_tell
-        from patchcore.lifecycle.scoring.overrides import override as decide
-        from patchcore.lifecycle.services import open_services
+        from patchcore.lifecycle.scoring.overrides import override as record_override
+        from patchcore.lifecycle.scoring.results import OverrideResult
+        from patchcore.lifecycle.services import services_of
 
-        if anomalous is None:
-            raise UsageError("no decision is given", "neither", "--normal or --anomalous", "say what the image is")
-        services = open_services(place_of(workspace).root)
-        decided = decide(services, batch, image, anomalous=anomalous, reason=reason)
-        return Outcome({**decided, "anchored": anchor_and_tell(services, git=False)})
+        _check_decision(anomalous=anomalous, normal=normal)
+        with services_of(place_of(workspace).root) as services:
+            record = record_override(services, batch, image, anomalous=anomalous, reason=reason)
+            anchored = AnchorResult.model_validate(anchor_and_tell(services, git=False))
+        return Outcome(OverrideResult(**dict(record), anchored=anchored))
 
     return finish(work, as_json=json, show=display.overridden)
 
 
-def _reason_of_rescore(reason: str | None, *, rescore: bool) -> str | None:
-    """Return why a batch is scored again, None where it is not.
+def _check_decision(*, anomalous: bool, normal: bool) -> None:
+    """Check that exactly one decision is given.
 
     Raises:
-        UsageError: one was given without the other.
+        ContradictingOptions: Both are.
+        UsageError: None is.
     """
-    if rescore == bool(reason and reason.strip()):
-        return reason.strip() if reason else None
+    expected, remedy = "--normal or --anomalous", "say what the image is"
+    if anomalous and normal:
+        raise ContradictingOptions("two decisions are given", got="both", expected=expected, remedy=remedy)
+    if not anomalous and not normal:
+        raise UsageError("no decision is given", got="neither", expected=expected, remedy=remedy)
+
+
+def _check_rescore(reason: str | None, *, rescore: bool) -> str | None:
+    """Return why a batch is scored again; None for the first scoring.
+
+    Raises:
+        ContradictingOptions: One of --rescore and --reason is given without the other.
+    """
+    stripped = (reason or "").strip()
+    if rescore == bool(stripped):
+        return stripped or None
     got = "--rescore without a reason" if rescore else "--reason without --rescore"
-    raise UsageError(
-        "a batch is scored again for a reason", got=got, expected="both or neither", remedy="add the other"
+    raise ContradictingOptions(
+        "a batch is scored again for a reason", got=got, expected="both or neither", remedy="add the other option"
     )
 
 
-def _warn_of_failed(value: dict[str, Any]) -> None:
-    """Say on stderr, to scripts too, that not every image has a score: the batch is recorded, the exit code is 0."""
-    if failed := len(value["failed"]):
+def _warn_of_failed(result: "ScoreResult") -> None:
+    """Warn on stderr, for scripts too, of images without a score: the batch is recorded and the exit code is 0."""
+    if failed := len(result.failed):
         recorded = "is recorded as failed" if failed == 1 else "are recorded as failed"
-        words = f"{failed} of {value['received']} images could not be scored and {recorded}"
-        sys.stderr.write(f"warning: {words}: see patchcore audit batch {value['batch']}\n")
+        text = f"{failed} of {result.received} images could not be scored and {recorded}"
+        sys.stderr.write(f"warning: {text}: see patchcore audit batch {result.batch}\n")

@@ -38,7 +38,9 @@ def batch(value: Value) -> None:
         ],
     )
     if len(value["scorings"]) > 1:
-        show_scorings("scorings", value["scorings"])
+        from patchcore.adapters.ledger.records import BatchRecord
+
+        show_scorings("scorings", [BatchRecord(**entry) for entry in value["scorings"]])
     if value["images"] or value["failed"]:
         _own_images(value)
     if value["overrides"]:

@@ -1,114 +1,123 @@
-"""What a person sees of batches: scored, scored again, decided otherwise, replayed, explained."""
+"""What a person sees of a scored batch, an override, a replay and an explanation."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from patchcore.cli.display.tables import SHOWN, decision, image_names, say_more, show_scorings, show_some
 from patchcore.cli.display.terminal import moment, number, say, show_pairs, show_table
 
+if TYPE_CHECKING:
+    from patchcore.lifecycle.scoring.results import (
+        Computation,
+        ExplainResult,
+        ImageResult,
+        OverrideResult,
+        PatchPosition,
+        ReplayResult,
+        ScoreResult,
+    )
 
-def scored(value: Mapping[str, Any]) -> None:
-    """Show a batch, the most anomalous images first, and the scorings that it had before."""
-    images = sorted(value["images"], key=lambda image: -image["score"])
-    names = image_names([image["path"] for image in (*images, *value["failed"])])
+
+def scored(result: "ScoreResult") -> None:
+    """Show a batch, the most anomalous images first, and its earlier scorings."""
+    images = sorted(result.images, key=lambda image: -image.score)
+    names = image_names([*(image.path for image in images), *(failed.path for failed in result.failed)])
     rows = [
-        (
-            names[image["path"]],
-            number(image["score"]),
-            f"{image['p_value']:.3f}",
-            decision(image["anomalous"]),
-        )
+        (names[image.path], number(image.score), f"{image.p_value:.3f}", decision(image.anomalous))
         for image in images[:10]
     ]
-    again = f", scoring {value['scoring']}" if value["scoring"] > 1 else ""
+    again = f", scoring {result.scoring}" if result.scoring > 1 else ""
     show_table(
-        f"batch {value['batch']}{again}: {value['category']}, bank version {value['bank_version']}",
+        f"batch {result.batch}{again}: {result.category}, bank version {result.bank_version}",
         ("image", "score", "p-value", "decision"),
         rows,
     )
-    for failure in value["failed"]:
-        say(f"failed: {failure['path']}: {failure['reason']}")
-    anomalous = sum(image["anomalous"] for image in images)
+    for failed in result.failed:
+        say(f"failed: {failed.path}: {failed.reason}")
+    anomalous = sum(image.anomalous for image in images)
     more = f", the first {len(rows)} shown" if len(images) > len(rows) else ""
     say(
-        f"{value['received']} received, {value['scored']} scored{more}, {len(value['failed'])} failed; "
-        f"{anomalous} anomalous at threshold {value['threshold']:.2f}"
+        f"{result.received} received, {result.scored} scored{more}, {len(result.failed)} failed; "
+        f"{anomalous} anomalous at threshold {result.threshold:.2f}"
     )
-    if value.get("recorded_before"):
-        say(f"scored before, on {moment(value['scored_at'])}: this is what was recorded")
-    if len(value["scorings"]) > 1:
-        show_scorings("scorings of this batch", value["scorings"])
+    if result.recorded_before:
+        say(f"scored before, at {moment(result.scored_at)}: these are the recorded results")
+    if len(result.scorings) > 1:
+        show_scorings("scorings of this batch", result.scorings)
 
 
-def overridden(value: Mapping[str, Any]) -> None:
+def overridden(result: "OverrideResult") -> None:
     """Show a person's decision."""
-    bank = value["bank"]
+    bank = result.bank
     show_pairs(
-        f"{value['path']} in batch {value['batch']}",
+        f"{result.path} in batch {result.batch}",
         [
-            ("was", decision(value["old"])),
-            ("is", decision(value["new"])),
-            ("decided by", f"{value['who']}, {moment(value['at'])}"),
-            ("reason", value["reason"]),
-            (f"bank version {bank['bank_version']}", f"{decision(bank['anomalous'])}, score {number(bank['score'])}"),
+            ("was", decision(result.old)),
+            ("is", decision(result.new)),
+            ("decided by", f"{result.who}, {moment(result.at)}"),
+            ("reason", result.reason),
+            (f"bank version {bank.bank_version}", f"{decision(bool(bank.anomalous))}, score {number(bank.score)}"),
         ],
     )
 
 
-def replayed(value: Mapping[str, Any]) -> None:
-    """Show whether a batch has the same scores again, and what has not."""
-    then, now = value["then"], value["now"]
+def replayed(result: "ReplayResult") -> None:
+    """Show whether a batch reproduced, and what is different or missing."""
     show_pairs(
-        f"batch {value['batch']}, scoring {value['scoring']}, again by bank version {value['bank_version']}",
+        f"batch {result.batch}, scoring {result.scoring}, again with bank version {result.bank_version}",
         [
-            ("then", f"{moment(then['at'])} by {then['who']}: {then['runtime']}, {then['code_version']}"),
-            ("now", f"{moment(now['at'])} by {now['who']}: {now['runtime']}, {now['code_version']}"),
-            ("images", f"{value['received']} received, {value['equal']} with the same result, bit for bit"),
+            ("then", _computation(result.then)),
+            ("now", _computation(result.now)),
+            ("images", f"{result.received} received, {result.equal} with the same result, bit for bit"),
         ],
     )
     rows = [
-        (entry["path"], _result(entry["recorded"]), _result(entry["now"]), _difference(entry["difference"]))
-        for entry in value["different"]
+        (
+            entry.path,
+            _result(entry.recorded),
+            _result(entry.now),
+            "" if entry.difference is None else f"{entry.difference:.3g}",
+        )
+        for entry in result.different
     ]
     if rows:
         show_some("another result", ("image", "recorded", "now", "difference"), rows)
-    for entry in value["missing"][:SHOWN]:
-        say(f"not scored: {entry['path']}: {entry['reason']}")
-    say_more(len(value["missing"]))
+    for entry in result.missing[:SHOWN]:
+        say(f"not scored: {entry.path}: {entry.reason}")
+    say_more(len(result.missing))
 
 
-def explained(value: Mapping[str, Any]) -> None:
+def explained(result: "ExplainResult") -> None:
     """Show which patch made a score, and the normal patch that is nearest to it."""
-    here, nearest = value["position"], value["nearest"]
+    nearest = result.nearest
     show_pairs(
-        f"{value['path']} in batch {value['batch']}, scoring {value['scoring']}",
+        f"{result.path} in batch {result.batch}, scoring {result.scoring}",
         [
-            ("score", f"{number(value['score'])}, threshold {number(value['threshold'])}"),
-            ("decision of the bank", decision(value["anomalous"])),
-            ("its worst patch", _place(here)),
-            ("distance", number(nearest["distance"])),
-            ("nearest normal patch", f"row {nearest['row']} of bank version {value['bank_version']}"),
-            ("of image", f"{nearest['path']}, sha256 {nearest['sha256'][:16]}…"),
-            ("there", _place(nearest["position"])),
-            ("picture", value["picture"]),
+            ("score", f"{number(result.score)}, threshold {number(result.threshold)}"),
+            ("decision of the bank", decision(bool(result.anomalous))),
+            ("its worst patch", _place(result.position)),
+            ("distance", number(nearest.distance)),
+            ("nearest normal patch", f"row {nearest.row} of bank version {result.bank_version}"),
+            ("of image", f"{nearest.path}, sha256 {nearest.sha256[:16]}…"),
+            ("there", _place(nearest.position)),
+            ("picture", result.picture),
         ],
     )
-    if nearest["file"] is None:
-        say("the normal image is not to be had any more: the picture shows the defect alone")
+    if nearest.file is None:
+        say("the normal image is not available any more: the picture shows the defect alone")
 
 
-def _place(position: Mapping[str, Any]) -> str:
-    words = f"row {position['row']}, column {position['column']} of the grid"
-    if (box := position["box"]) is None:
-        return words
-    return f"{words}; pixels {box['left']} to {box['right']} across, {box['top']} to {box['bottom']} down"
+def _computation(done: "Computation") -> str:
+    return f"{moment(done.at)} by {done.who}: {done.runtime}, {done.code_version}"
 
 
-def _result(image: Mapping[str, Any]) -> str:
-    if image["score"] is None:
-        return f"failed: {image['reason']}"
-    return f"{image['score']:.9g} {decision(image['anomalous'])}"
+def _place(position: "PatchPosition") -> str:
+    text = f"row {position.row}, column {position.column} of the grid"
+    if (box := position.box) is None:
+        return text
+    return f"{text}; pixels {box.left} to {box.right} across, {box.top} to {box.bottom} down"
 
 
-def _difference(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
+def _result(image: "ImageResult") -> str:
+    if image.score is None:
+        return f"failed: {image.reason}"
+    return f"{image.score:.9g} {decision(bool(image.anomalous))}"

@@ -4,9 +4,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from patchcore.cli.display.terminal import Row, moment, say, show_table
+
+if TYPE_CHECKING:
+    from patchcore.adapters.ledger.records import BatchRecord
 
 SHOWN = 20
 """How many entries of a long list a person sees."""
@@ -34,10 +37,10 @@ def more(count: int) -> str:
     return f" … and {count - SHOWN} more, see --json" if count > SHOWN else ""
 
 
-def show_scorings(title: str, scorings: Sequence[Value]) -> None:
+def show_scorings(title: str, scorings: "Sequence[BatchRecord]") -> None:
     """Write when, by whom and why a batch was scored, each time."""
     rows = [
-        (entry["scoring"], moment(entry["scored_at"]), entry["who"], entry["bank_version"], entry["reason"] or "")
+        (entry.scoring, moment(entry.scored_at), entry.who, entry.bank_version, entry.reason or "")
         for entry in scorings
     ]
     show_some(title, ("scoring", "scored at", "by", "bank version", "reason"), rows)

@@ -1,1 +1,1 @@
-"""Batches: received, scored, recorded, shown; decided otherwise, scored again, explained."""
+"""Score batches, override decisions, replay recorded batches, and explain scores."""

@@ -1,47 +1,54 @@
-"""Where a person decides otherwise than the bank: a record of its own, the bank's decision stays what it was."""
+"""Record that a person decides otherwise than the bank about an image. The bank's decision stays in the ledger."""
 
 from dataclasses import asdict
-from typing import Any
 
-from patchcore.errors import UsageError
+from patchcore.errors import MissingReason
 from patchcore.lifecycle.batch_lookup import require_batch, require_image
+from patchcore.lifecycle.scoring.results import BankDecision, OverrideRecord
 from patchcore.lifecycle.services import Services, who
 
 
-def override(services: Services, batch: str, image: str, *, anomalous: bool, reason: str) -> dict[str, Any]:
-    """Record a person's decision about an image of a batch, as the batch was scored last.
+def override(services: Services, batch: str, image: str, *, anomalous: bool, reason: str) -> OverrideRecord:
+    """Record a person's decision about an image of the last scoring of a batch.
 
     Args:
-        services: the opened workspace.
-        batch: the batch's name.
-        image: its path as recorded, its file name, or its sha256.
-        anomalous: what it is.
-        reason: why.
+        services: The opened workspace.
+        batch: The name of the batch.
+        image: The path as recorded, the file name, or the sha256 of the image.
+        anomalous: The decision.
+        reason: Why.
 
     Returns:
-        The record, with what the bank says of the image.
+        The record, with the decision of the bank.
 
     Raises:
-        UsageError: the reason is empty.
-        Refused: there is no such image, it could not be scored, its images lie in an archive, this is decided already,
-            or the batch was scored again meanwhile.
+        MissingReason: The reason is empty.
+        UnknownBatch: The batch was not scored.
+        UnknownImage: No image of the batch, or several, have that name.
+        Refused: The image has no score, its batch is archived, the decision is already this one, or the batch was
+            scored again in the meantime.
     """
-    reason = require_reason(reason)
+    reason = check_reason(reason)
     found = require_batch(services, batch)
     chosen = require_image(found, image)
     record = services.ledger.record_override(
         batch, chosen.path, anomalous=anomalous, reason=reason, who=who(), scoring=found.record.scoring
     )
-    said = {"score": chosen.score, "threshold": found.record.threshold, "anomalous": chosen.anomalous}
-    return {**asdict(record), "sha256": chosen.sha256, "bank": {**said, "bank_version": found.record.bank_version}}
+    bank = BankDecision(
+        score=chosen.score,
+        threshold=found.record.threshold,
+        anomalous=chosen.anomalous,
+        bank_version=found.record.bank_version,
+    )
+    return OverrideRecord(**asdict(record), sha256=chosen.sha256, bank=bank)
 
 
-def require_reason(reason: str) -> str:
-    """Return a reason without blanks around it.
+def check_reason(reason: str) -> str:
+    """Return a reason without the blanks around it.
 
     Raises:
-        UsageError: nothing is left.
+        MissingReason: It is empty.
     """
     if stripped := reason.strip():
         return stripped
-    raise UsageError("no reason is given", got=repr(reason), expected="words", remedy="say why with --reason TEXT")
+    raise MissingReason("no reason is given", got=repr(reason), expected="text", remedy="give one with --reason TEXT")

@@ -1,6 +1,7 @@
-"""Scoring many images by a bank: a few at a time in each thread, all cores at work, memory bounded.
+"""Score many images with a bank: a few at a time in each thread, on all cores, in memory that does not grow.
 
-The images are grouped as they are given, and no score depends on the groups: see `patchcore.extraction.batching`.
+The images are grouped in the order in which they are given. No score depends on the groups; see
+`patchcore.extraction.batching`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,14 +25,14 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Part:
-    """A few images that were scored together.
+    """A few images that were scored together: B of them could be read.
 
     Attributes:
-        images: those that could be read.
-        pixels: of each of them, uint8 (S, S, 3).
-        rows: of each of them.
-        scores: of all of them; None where none could be read.
-        failed: the rows of the others.
+        images: The B files that could be read.
+        pixels: The pixels of each of them, uint8 (S, S, 3).
+        rows: The record of each of them.
+        scores: Their scores; None if B is 0.
+        failed: The records of the files that could not be read.
     """
 
     images: Sequence[Received]
@@ -44,10 +45,19 @@ class Part:
 def in_parts(
     bank: MemoryBank, images: Sequence[Received], label: str, use: Callable[[Part], Result]
 ) -> Iterator[Result]:
-    """Score images and use them part by part, in the threads that scored them; yield the results in order.
+    """Score images part by part, and pass each part to a function in the thread that scored it.
 
-    Each thread takes a few images from their bytes to their use: all cores are at work whatever is slow, and no more
-    images are in memory than are being worked on.
+    Each thread takes a few images from reading to the result of ``use``, so all cores work whichever step is slow, and
+    only the images that are being worked on are in memory.
+
+    Args:
+        bank: The bank.
+        images: The files.
+        label: The text of the progress bar.
+        use: What to do with each part, for example draw it.
+
+    Yields:
+        The results of ``use``, in the order of the images.
     """
     step = bank.config.extractor.batch_size
     parts = (images[start : start + step] for start in range(0, len(images), step))
@@ -60,7 +70,10 @@ def in_parts(
 
 
 def score_part(bank: MemoryBank, images: Sequence[Received]) -> Part:
-    """Score a few images in the calling thread; what cannot be read has failed, with the reason."""
+    """Score a few images in the calling thread.
+
+    A file fails if it cannot be decoded, or if its bytes are not those with the given digest any more.
+    """
     readable, pixels, failed = _read(images, bank.config.extractor.image_size)
     if not readable:
         return Part([], [], [], None, failed)

@@ -2,18 +2,21 @@
 
 from collections.abc import Callable
 from subprocess import CompletedProcess
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
+from patchcore.adapters.ledger.records import BatchRecord
 from patchcore.cli.display import audit, scoring
 from patchcore.cli.display.tables import image_names
 from patchcore.cli.display.terminal import counted, show_pairs, show_table
+from patchcore.lifecycle.scoring.results import ScoreResult
 
 Caught = Callable[[Callable[[], int]], CompletedProcess[str]]
+Value = TypeVar("Value")
 
 
-def seen(caught: Caught, show: Callable[[dict[str, Any]], None], value: dict[str, Any]) -> str:
+def seen(caught: Caught, show: Callable[[Value], None], value: Value) -> str:
     """Return what a person sees of a value."""
 
     def work() -> int:
@@ -53,29 +56,55 @@ def image(path: str, *, anomalous: bool = False) -> dict[str, object]:
     return {"path": path, "score": 9.0 if anomalous else 1.0, "p_value": 0.5, "anomalous": anomalous}
 
 
+def scoring_of(**changes: Any) -> BatchRecord:
+    values: dict[str, Any] = {
+        "batch": "4711",
+        "scoring": 1,
+        "category": "cell",
+        "bank_version": 1,
+        "bank_sha256": "b" * 64,
+        "dataset_version": 1,
+        "dataset_sha256": "d" * 64,
+        "threshold": 5.0,
+        "false_alarm_rate": 0.1,
+        "calibration_images": 10,
+        "images_sha256": "i" * 64,
+        "received": 3,
+        "scored": 3,
+        "failed": 0,
+        "runtime": "torch",
+        "code_version": "1",
+        "who": "eva",
+        "scored_at": "2026-11-25T22:59:07.738708Z",
+        "run_id": "r",
+        "flow_run_id": None,
+        "reason": None,
+    }
+    return BatchRecord(**{**values, **changes})
+
+
 def test_a_scored_batch_tells_images_of_one_name_apart_and_which_scoring_it_is(
     caught: Caught,
 ) -> None:
-    first = {"scoring": 1, "scored_at": "2026-11-25T22:59:07.738708Z", "who": "eva", "bank_version": 1, "reason": None}
-    value = {
-        **first,
-        "batch": "4711",
-        "category": "cell",
-        "scoring": 2,
-        "images": [image("line/left/a.png", anomalous=True), image("line/right/a.png"), image("line/left/b.png")],
-        "failed": [],
-        "received": 3,
-        "scored": 3,
-        "threshold": 5.0,
-        "recorded_before": True,
-        "scorings": [first, {**first, "scoring": 2, "reason": "lens was cleaned"}],
-    }
-    shown = seen(caught, scoring.scored, value)
+    first, second = scoring_of(), scoring_of(scoring=2, reason="lens was cleaned")
+    images = (image("line/left/a.png", anomalous=True), image("line/right/a.png"), image("line/left/b.png"))
+    result = ScoreResult.model_validate(
+        {
+            **{name: value for name, value in vars(second).items() if name != "failed"},
+            "images": [{**each, "sha256": "0" * 64} for each in images],
+            "failed": [],
+            "recorded_before": True,
+            "reconciled": [],
+            "anchored": {"size": 1, "head": "h", "places": [], "failures": []},
+            "scorings": [first, second],
+        }
+    )
+    shown = seen(caught, scoring.scored, result)
     assert shown.startswith("  batch 4711, scoring 2: cell, bank version 1\n")
     assert all(f"│ {name} " in shown for name in ("left/a.png", "right/a.png", "b.png"))
     assert "│ 1       │ 2026-11-25 22:59:07.738708Z │" in shown
-    assert "scored before, on 2026-11-25 22:59:07.738708Z:" in shown
-    once = seen(caught, scoring.scored, {**value, "scoring": 1, "scorings": [first]})
+    assert "scored before, at 2026-11-25 22:59:07.738708Z:" in shown
+    once = seen(caught, scoring.scored, result.model_copy(update={"scoring": 1, "scorings": (first,)}))
     assert once.startswith("  batch 4711: cell, bank version 1\n")
 
 

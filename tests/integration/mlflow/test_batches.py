@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +18,13 @@ from patchcore.cli.demo.data import DemoImages, fill_batch
 from patchcore.config.workspace import Workspace
 from patchcore.errors import Fault, Refused
 from patchcore.images.decoding import load_rgb
-from patchcore.lifecycle.scoring import batches
+from patchcore.lifecycle.batch_inputs import receive
+from patchcore.lifecycle.batch_results import batch_results
+from patchcore.lifecycle.scoring.batches import find_scored, score_batch
+from patchcore.lifecycle.scoring.checks import require_production
 from patchcore.lifecycle.services import Services, open_services
 from tests.support.errors import line_of
+from tests.support.scoring import score, scorer_in_production
 
 Done = CompletedProcess[str]
 Run = Callable[..., Done]
@@ -37,13 +40,6 @@ def line(cells: DemoImages, tmp_path: Path) -> Path:
 @pytest.fixture
 def services(workspace: Workspace) -> Services:
     return open_services(workspace.root)
-
-
-def score(services: Services, folder: Path, batch: str) -> dict[str, Any]:
-    production = batches.resolve(services, "cell")
-    scorer = batches.open_scorer(services, "cell", production.version, production.bank_sha256)
-    received = batches.receive(services.workspace, folder)
-    return batches.as_json(batches.score_batch(services, scorer, batch, received, flow_run_id=None))
 
 
 def test_score_prints_every_key_of_the_contract(grown: tuple[Workspace, list[Done]], cells: DemoImages) -> None:
@@ -139,25 +135,25 @@ def test_many_images_have_the_scores_that_each_has_alone(services: Services, cel
     for number in range(3, len(images), 8):  # every part of the batch has lost one
         images[number].write_bytes(images[number].read_bytes()[:300])
     value = score(services, line, "b1")
-    assert (value["received"], value["scored"]) == (len(images), len(images) - len(images[3::8]))
-    assert [image["path"] for image in value["images"]] == [str(path) for path in images if path not in images[3::8]]
+    assert (value.received, value.scored) == (len(images), len(images) - len(images[3::8]))
+    assert [image.path for image in value.images] == [str(path) for path in images if path not in images[3::8]]
     bank = MemoryBank.load(services.workspace.bank("cell"), cache=services.workspace.runtime_cache)
-    alone = [bank.score([load_rgb(Path(image["path"]), 96)]).image[0] for image in value["images"]]
-    assert [np.float32(image["score"]) for image in value["images"]] == alone
-    assert len(list((services.workspace.batch("b1") / "heatmaps").iterdir())) == value["scored"]
+    alone = [bank.score([load_rgb(Path(image.path), 96)]).image[0] for image in value.images]
+    assert [np.float32(image.score) for image in value.images] == alone
+    assert len(list((services.workspace.batch("b1") / "heatmaps").iterdir())) == value.scored
 
 
 def test_the_runtime_that_scored_is_recorded_with_the_batch(services: Services, line: Path) -> None:
     extractor = MemoryBank.load(services.workspace.bank("cell")).config.extractor
     value = score(services, line, "b1")
-    assert value["runtime"] == f"{extractor.runtime} {extractor.runtime_version} {extractor.precision}"
+    assert value.runtime == f"{extractor.runtime} {extractor.runtime_version} {extractor.precision}"
 
 
 def test_a_batch_of_nothing_but_broken_files_is_a_batch_all_of_which_failed(services: Services, tmp_path: Path) -> None:
     (tmp_path / "line").mkdir()
     (tmp_path / "line" / "a.png").write_bytes(b"")
     value = score(services, tmp_path / "line", "b1")
-    assert (value["received"], value["scored"], value["images"]) == (1, 0, [])
+    assert (value.received, value.scored, value.images) == (1, 0, ())
     assert not (services.workspace.batch("b1") / "contact_sheet.png").exists()
 
 
@@ -170,9 +166,9 @@ def test_the_same_batch_again_returns_the_record_and_scores_nothing(services: Se
     assert (done.returncode, value.pop("recorded_before")) == (0, True)
     assert value.pop("anchored")["failures"] == []
     assert value.pop("reconciled") == []
-    (entry,) = value.pop("scorings")
-    assert (entry["scoring"], entry["scored_at"]) == (1, first["scored_at"])
-    assert value == json.loads(json.dumps(first))
+    (entry,) = value["scorings"]
+    assert (entry["scoring"], entry["scored_at"]) == (1, first.scored_at)
+    assert value == first.model_dump(mode="json")
     assert {path: path.stat().st_mtime_ns for path in heatmaps.iterdir()} == before
     image = next(iter(value["images"]))
     assert len(services.ledger.image(image["sha256"])) == 1
@@ -186,19 +182,19 @@ def test_other_images_under_the_name_of_a_batch_are_refused(services: Services, 
     assert "got other images" in line_of(json.loads(done.stdout)["error"])
     recorded = services.ledger.batch("b1")
     assert recorded is not None
-    assert batches.as_json(recorded) == first
+    assert batch_results(recorded, services.ledger.scorings("b1")) == first
 
 
 def test_a_batch_that_another_bank_scored_is_refused(grown: tuple[Workspace, list[Done]]) -> None:
     services = open_services(grown[0].root)  # bank 2 is in production, bank 1 scored this
     folder = Path(json.loads(grown[1][0].stdout)["images"][0]["path"]).parent
-    received = batches.receive(services.workspace, folder)
-    production = batches.resolve(services, "cell")
+    received = receive(services.workspace, folder)
+    production = require_production(services, "cell")
     with pytest.raises(Refused, match="by bank version 1 of cell: got another bank") as refused:
-        batches.recorded(services, "first", "cell", received, production.bank_sha256)
+        find_scored(services, "first", "cell", received, production.bank_sha256)
     assert "--rescore" in refused.value.remedy
     with pytest.raises(Refused, match="got images of other") as refused:
-        batches.recorded(services, "first", "other", received, production.bank_sha256, "a reason")
+        find_scored(services, "first", "other", received, production.bank_sha256, "a reason")
     assert "--rescore" not in refused.value.remedy
 
 
@@ -209,18 +205,17 @@ def test_images_of_one_name_in_two_folders_are_two_images(services: Services, li
         (line / name).mkdir()
         shutil.move(source, line / name / "cell.png")
     value = score(services, line, "b1")
-    assert value["received"] == 8
+    assert value.received == 8
     assert len(list((services.workspace.batch("b1") / "heatmaps").iterdir())) == 8
 
 
 def test_a_score_that_the_ledger_does_not_take_leaves_nothing(services: Services, line: Path) -> None:
-    production = batches.resolve(services, "cell")
-    scorer = batches.open_scorer(services, "cell", production.version, production.bank_sha256)
-    received = batches.receive(services.workspace, line)
+    scorer = scorer_in_production(services)
+    received = receive(services.workspace, line)
     services.workspace.ledger.with_name("ledger.db-wal").unlink(missing_ok=True)
     services.workspace.ledger.write_bytes(b"this is no database" * 100)
     with pytest.raises(Fault, match="cannot be used"):
-        batches.score_batch(services, scorer, "b1", received, flow_run_id=None)
+        score_batch(services, scorer, "b1", received, flow_run_id=None)
     assert not services.workspace.batch("b1").exists()
     assert not [path for path in services.workspace.batch("b1").parent.iterdir() if path.is_dir()]
 
@@ -230,7 +225,7 @@ def test_a_damaged_copy_of_a_bank_is_fetched_again(services: Services, line: Pat
     (cached,) = (services.workspace.bank_cache / "cell").iterdir()
     flip_last_byte(cached / "arrays.safetensors")
     again = score(services, line, "b2")
-    assert again["images"] == first["images"]
+    assert again.images == first.images
     assert sha256_of(cached / "arrays.safetensors") == sha256_of(services.workspace.bank("cell") / "arrays.safetensors")
 
 
@@ -264,15 +259,15 @@ def flip_last_byte(file: Path) -> None:
 
 
 def test_an_image_that_changes_before_it_is_scored_is_recorded_as_failed(services: Services, line: Path) -> None:
-    received = batches.receive(services.workspace, line)
+    received = receive(services.workspace, line)
     changed = received[0].file
     shutil.copyfile(received[1].file, changed)
-    production = batches.resolve(services, "cell")
-    scorer = batches.open_scorer(services, "cell", production.version, production.bank_sha256)
-    done = batches.as_json(batches.score_batch(services, scorer, "b1", received, flow_run_id=None))
-    assert (done["received"], done["scored"]) == (8, 7)
-    assert [Path(entry["path"]).name for entry in done["failed"]] == [changed.name]
-    assert f"sha256 {received[0].sha256}" in done["failed"][0]["reason"]
+    scorer = scorer_in_production(services)
+    scored = score_batch(services, scorer, "b1", received, flow_run_id=None)
+    done = batch_results(scored, services.ledger.scorings("b1"))
+    assert (done.received, done.scored) == (8, 7)
+    assert [Path(entry.path).name for entry in done.failed] == [changed.name]
+    assert f"sha256 {received[0].sha256}" in done.failed[0].reason
 
 
 def test_results_that_a_full_disk_kept_back_are_drawn_by_the_same_command_again(
@@ -290,7 +285,8 @@ def test_results_that_a_full_disk_kept_back_are_drawn_by_the_same_command_again(
     assert not services.workspace.batch("b1").exists()
     done = run("score", "cell", line, "--batch", "b1", "--json", "-w", services.workspace.root)
     assert json.loads(done.stdout)["recorded_before"] is True
-    assert read_json(services.workspace.batch("b1") / "results.json").items() >= batches.as_json(known).items()
+    recorded = batch_results(known, services.ledger.scorings("b1")).model_dump(mode="json")
+    assert read_json(services.workspace.batch("b1") / "results.json") == recorded
     assert len(list((services.workspace.batch("b1") / "heatmaps").iterdir())) == 8
 
 
@@ -298,12 +294,12 @@ def test_of_two_runs_of_one_batch_both_report_what_the_ledger_keeps(services: Se
     first = score(services, line, "b1")
     shutil.rmtree(services.workspace.batch("b1"))
     assert score(services, line, "b1") == first  # as if both had looked before either wrote
-    assert read_json(services.workspace.batch("b1") / "results.json").items() >= first.items()
+    assert read_json(services.workspace.batch("b1") / "results.json") == first.model_dump(mode="json")
 
 
 def test_a_long_name_does_not_cost_a_batch(services: Services, line: Path) -> None:
     shutil.copyfile(sorted(line.iterdir())[0], line / f"{'x' * 244}.png")
-    assert score(services, line, "b1")["scored"] == 9
+    assert score(services, line, "b1").scored == 9
 
 
 def test_links_to_one_image_and_names_that_are_not_text_are_images_of_their_own(services: Services, line: Path) -> None:
@@ -314,6 +310,6 @@ def test_links_to_one_image_and_names_that_are_not_text_are_images_of_their_own(
     (line / "station 2").mkdir()
     shutil.copyfile(original, line / "station 2" / original.name)
     done = score(services, line, "b1")
-    names = [image["path"].removeprefix(f"{line}/") for image in done["images"]]
+    names = [image.path.removeprefix(f"{line}/") for image in done.images]
     assert len(set(names)) == len(names) == 12
     assert {"again.png", "twice.png", r"caf\xe9.png", f"station 2/{original.name}"} < set(names)

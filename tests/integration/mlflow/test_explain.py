@@ -19,12 +19,12 @@ from patchcore.cli.demo.data import DemoImages, fill_batch
 from patchcore.config.workspace import Workspace
 from patchcore.errors import Refused
 from patchcore.images.decoding import load_rgb
-from patchcore.lifecycle.scoring import batches
-from patchcore.lifecycle.scoring import explain as explain_module
+from patchcore.lifecycle.scoring import explain_picture
 from patchcore.lifecycle.scoring.explain import explain
 from patchcore.lifecycle.scoring.overrides import override
 from patchcore.lifecycle.services import Services, open_services
 from patchcore.rendering.explanation_sheet import explanation_sheet
+from tests.support.scoring import score
 
 Done = CompletedProcess[str]
 Run = Callable[..., Done]
@@ -41,9 +41,7 @@ def line(cells: DemoImages, tmp_path: Path) -> Path:
 def services(workspace: Workspace, line: Path) -> Services:
     """A workspace where bank version 1 scored batch `b1`."""
     services = open_services(workspace.root)
-    production = batches.resolve(services, "cell")
-    scorer = batches.open_scorer(services, "cell", production.version, production.bank_sha256)
-    batches.score_batch(services, scorer, "b1", batches.receive(services.workspace, line), flow_run_id=None)
+    score(services, line, "b1")
     return services
 
 
@@ -75,12 +73,12 @@ def test_it_is_the_patch_that_made_the_score_and_the_row_that_brute_force_finds(
 
 
 def test_the_row_is_that_of_the_patch_itself_in_its_image(services: Services, image: Path) -> None:
-    nearest = explain(services, "b1", image.name)["nearest"]
+    nearest = explain(services, "b1", image.name).nearest
     bank = MemoryBank.load(services.workspace.bank("cell"), cache=services.workspace.runtime_cache)
-    pixels = load_rgb(Path(nearest["file"]), bank.config.extractor.image_size)
+    pixels = load_rgb(Path(nearest.file or ""), bank.config.extractor.image_size)
     features = bank.extractor.network(pixels[None])[0]
-    place = nearest["position"]
-    np.testing.assert_array_equal(features[place["row"], place["column"]], bank.arrays.rows[nearest["row"]])
+    place = nearest.position
+    np.testing.assert_array_equal(features[place.row, place.column], bank.arrays.rows[nearest.row])
 
 
 @pytest.mark.parametrize(
@@ -103,7 +101,7 @@ def test_the_picture_shows_both_patches(services: Services, image: Path, tmp_pat
     value = explain(services, "b1", image.name, output=tmp_path / "new" / "explained.png")
     with Image.open(tmp_path / "new" / "explained.png") as picture:
         pixels = np.asarray(picture.convert("RGB")).astype(int)
-    assert value["picture"] == str(tmp_path / "new" / "explained.png")
+    assert value.picture == str(tmp_path / "new" / "explained.png")
     third = pixels.shape[1] // 3
     red, green = (np.abs(pixels - colour).sum(axis=2) == 0 for colour in ((214, 39, 40), (30, 130, 60)))
     assert red[:, :third].any()
@@ -121,8 +119,8 @@ def test_the_picture_says_which_scoring_it_was_and_what_a_person_decided(
         written.append(arguments[-1])
         return explanation_sheet(*arguments)
 
-    monkeypatch.setattr(explain_module, "explanation_sheet", draw)
-    anomalous = explain(services, "b1", image.name, output=tmp_path / "a.png")["anomalous"]
+    monkeypatch.setattr(explain_picture, "explanation_sheet", draw)
+    anomalous = explain(services, "b1", image.name, output=tmp_path / "a.png").anomalous
     override(services, "b1", image.name, anomalous=not anomalous, reason="I can see it")
     explain(services, "b1", image.name, output=tmp_path / "b.png")
     (first, second) = written
@@ -139,17 +137,17 @@ def test_the_picture_says_which_scoring_it_was_and_what_a_person_decided(
 
 def test_a_normal_image_that_was_taken_away_comes_from_what_dvc_keeps(services: Services, image: Path) -> None:
     before = explain(services, "b1", image.name)
-    Path(before["nearest"]["file"]).unlink()
+    Path(before.nearest.file or "").unlink()
     after = explain(services, "b1", image.name)
-    assert after["nearest"]["path"] == before["nearest"]["path"]
-    assert ".dvc" in Path(after["nearest"]["file"]).parts
-    assert after["nearest"]["position"] == before["nearest"]["position"]
+    assert after.nearest.path == before.nearest.path
+    assert ".dvc" in Path(after.nearest.file or "").parts
+    assert after.nearest.position == before.nearest.position
 
 
 def test_without_the_normal_image_the_defect_is_shown_alone(
     services: Services, image: Path, run: Run, tmp_path: Path
 ) -> None:
-    file = Path(explain(services, "b1", image.name)["nearest"]["file"])
+    file = Path(explain(services, "b1", image.name).nearest.file or "")
     file.unlink()
     shutil.rmtree(services.workspace.root / ".dvc" / "cache")
     words = ("audit", "explain", "b1", image.name, "--output", tmp_path / "a.png", "-w", services.workspace.root)
@@ -165,12 +163,12 @@ def test_an_image_that_has_no_score_or_is_gone_is_refused(services: Services, im
     with pytest.raises(Refused, match="has no score to explain: got an image that failed"):
         explain(services, "b1", "broken.png")
     shutil.move(image, tmp_path / "moved.png")
-    with pytest.raises(Refused, match="is not to be had: got no such file"):
+    with pytest.raises(Refused, match="is not available: got no such file"):
         explain(services, "b1", image.name)
     (tmp_path / "archive").mkdir()
     shutil.move(tmp_path / "moved.png", tmp_path / "archive" / "moved.png")
-    value: dict[str, Any] = explain(services, "b1", image.name, folder=tmp_path / "archive")
-    assert value["score"] == value["score_now"]
+    value = explain(services, "b1", image.name, folder=tmp_path / "archive")
+    assert value.score == value.score_now
 
 
 def test_a_picture_that_cannot_be_written_is_a_fault(services: Services, image: Path, run: Run, tmp_path: Path) -> None:

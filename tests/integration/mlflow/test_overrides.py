@@ -53,7 +53,7 @@ def test_an_override_says_who_why_old_and_new_and_hides_nothing(
 @pytest.mark.parametrize("key", ["path", "name", "sha256", "SHA256"])
 def test_an_image_is_named_by_path_by_name_or_by_digest(services: Services, image: dict[str, Any], key: str) -> None:
     names = {**image, "name": Path(image["path"]).name, "SHA256": image["sha256"].upper()}
-    assert override(services, "first", names[key], anomalous=False, reason="dust")["path"] == image["path"]
+    assert override(services, "first", names[key], anomalous=False, reason="dust").path == image["path"]
 
 
 def test_a_decision_can_be_taken_back_but_not_twice(services: Services, image: dict[str, Any]) -> None:
@@ -108,3 +108,13 @@ def test_a_person_sees_both_decisions(services: Services, image: dict[str, Any],
     shown = run(*words).stdout
     assert "ANOMALOUS, score" in shown
     assert "tester" in shown
+
+
+def test_two_decisions_at_once_are_a_wrong_use_and_record_nothing(
+    services: Services, image: dict[str, Any], run: Run
+) -> None:
+    words = ("override", "first", image["path"], "--normal", "--anomalous", "--reason", "dust")
+    done = run(*words, "--json", "-w", services.workspace.root)
+    error = json.loads(done.stdout)["error"]
+    assert (done.returncode, error["code"], error["got"]) == (2, "contradicting-options", "both")
+    assert services.ledger.overrides("first") == []

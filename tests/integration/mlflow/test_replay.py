@@ -14,11 +14,13 @@ import pytest
 from patchcore.adapters.ledger.records import ImageScore
 from patchcore.cli.demo.data import DemoImages, fill_batch
 from patchcore.config.workspace import Workspace
-from patchcore.lifecycle.batch_inputs import find
-from patchcore.lifecycle.scoring import batches
+from patchcore.lifecycle.batch_inputs import find, receive
+from patchcore.lifecycle.scoring.batches import open_scorer, score_batch
+from patchcore.lifecycle.scoring.checks import require_production
 from patchcore.lifecycle.scoring.replay import replay
 from patchcore.lifecycle.services import Services, open_services
 from tests.support.errors import line_of
+from tests.support.scoring import score
 
 Done = CompletedProcess[str]
 Run = Callable[..., Done]
@@ -42,13 +44,6 @@ def services(workspace: Workspace, line: Path) -> Services:
     return services
 
 
-def score(services: Services, folder: Path, batch: str, reason: str | None = None) -> None:
-    production = batches.resolve(services, "cell")
-    scorer = batches.open_scorer(services, "cell", production.version, production.bank_sha256)
-    received = batches.receive(services.workspace, folder)
-    batches.score_batch(services, scorer, batch, received, flow_run_id=None, reason=reason)
-
-
 def in_another_process(*words: object) -> tuple[int, dict[str, Any]]:
     command = [str(Path(sys.executable).with_name("patchcore")), *map(str, words), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -62,9 +57,9 @@ def test_every_number_comes_again_in_another_process_while_another_bank_is_in_pr
     services = open_services(copy(grown[0], tmp_path / "workspace").root)
     bank, place = services.ledger.bank("cell", 1), services.workspace
     assert bank is not None
-    assert batches.resolve(services, "cell").version == 2
-    scorer = batches.open_scorer(services, "cell", 1, bank.sha256)
-    batches.score_batch(services, scorer, "b1", batches.receive(place, line), flow_run_id=None)
+    assert require_production(services, "cell").version == 2
+    scorer = open_scorer(services, "cell", 1, bank.sha256)
+    score_batch(services, scorer, "b1", receive(place, line), flow_run_id=None)
     shutil.rmtree(place.bank_cache)  # the bank of then comes from the registry
     before = {file: file.stat().st_mtime_ns for file in place.batch("b1").parent.rglob("*")}
     code, value = in_another_process("audit", "replay", "b1", "-w", place.root)
@@ -80,10 +75,10 @@ def test_every_number_comes_again_in_another_process_while_another_bank_is_in_pr
 def test_each_scoring_is_replayed_by_its_own_bank(services: Services, line: Path) -> None:
     sorted(line.iterdir())[0].unlink()
     score(services, line, "b1", "one too many")
-    assert replay(services, "b1")["scoring"] == 2
-    assert replay(services, "b1")["ok"] is True
+    assert replay(services, "b1").scoring == 2
+    assert replay(services, "b1").ok is True
     first = replay(services, "b1", 1)
-    assert (first["scoring"], first["ok"], first["equal"]) == (1, False, 7)
+    assert (first.scoring, first.ok, first.equal) == (1, False, 7)
 
 
 def test_images_that_are_gone_or_changed_are_named_and_not_scored(services: Services, line: Path, run: Run) -> None:
@@ -97,9 +92,9 @@ def test_images_that_are_gone_or_changed_are_named_and_not_scored(services: Serv
     assert reasons.keys() == {gone.name, changed.name}
     assert reasons[gone.name] == "no such file"
     assert "other bytes" in reasons[changed.name]
-    assert "2 not to be had" in line_of(value["error"])
+    assert "2 not found" in line_of(value["error"])
     assert line_of(value["error"]).endswith(
-        "; say with --folder FOLDER where the images are now"
+        "; name the folder where the images are now with --folder FOLDER"
     )  # nothing else is known
 
 
@@ -107,9 +102,9 @@ def test_images_that_were_moved_are_found_by_their_content(services: Services, l
     for number, file in enumerate(sorted(line.iterdir())):
         (tmp_path / "archive" / str(number)).mkdir(parents=True)
         shutil.move(file, tmp_path / "archive" / str(number) / "renamed.png")
-    assert replay(services, "b1")["equal"] == 0
-    value = replay(services, "b1", folder=tmp_path / "archive")
-    assert (value["ok"], value["equal"]) == (True, 8)
+    assert replay(services, "b1").equal == 0
+    found = replay(services, "b1", folder=tmp_path / "archive")
+    assert (found.ok, found.equal) == (True, 8)
 
 
 def test_a_score_that_is_not_the_one_recorded_is_shown_with_the_difference(
@@ -136,12 +131,12 @@ def test_a_score_that_is_not_the_one_recorded_is_shown_with_the_difference(
 def test_an_image_of_which_no_byte_could_be_read_is_the_same_while_that_lasts(services: Services, line: Path) -> None:
     (line / "link.png").symlink_to(line / "nowhere.png")
     score(services, line, "b2")
-    assert replay(services, "b2")["ok"] is True
+    assert replay(services, "b2").ok is True
     (line / "link.png").unlink()
     shutil.copyfile(sorted(line.iterdir())[0], line / "link.png")
-    (entry,) = replay(services, "b2")["missing"]
-    assert Path(entry["path"]).name == "link.png"
-    assert "other bytes" in entry["reason"]
+    (entry,) = replay(services, "b2").missing
+    assert Path(entry.path).name == "link.png"
+    assert "other bytes" in (entry.reason or "")
 
 
 def test_a_batch_or_a_scoring_that_is_not_there(services: Services, run: Run) -> None:
