@@ -106,7 +106,7 @@ def test_an_override_without_a_decision_names_both(run: Run, promoted: Workspace
         (("score", "cell", ".", "--batch", "a/b"), "'a/b' cannot name a batch"),
         (("score", "cell", ".", "--batch", "b", "--rescore", "--reason", "r"), "batch b cannot be scored again"),
         (("promote", "nut", "1"), "no category 'nut'"),
-        (("promote", "cell", "9"), "the ledger knows no bank version 9 of cell"),
+        (("promote", "cell", "9"), "the ledger has no bank version 9 of cell"),
         (("rollback", "nut", "--reason", "r"), "no category 'nut'"),
         (("rollback", "cell", "--reason", "r"), "cell cannot go back: got no version named"),
         (("rollback", "cell", "--reason", "r", "--to", "9"), "cell cannot go back: got version 9"),
