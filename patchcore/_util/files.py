@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one, and the digests that name their content."""
+"""Files and folders that are written in one step, so that no reader sees half of one; the digest of a file."""
 
 import fcntl
 import hashlib
@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def canonical_json(value: Any) -> bytes:
     """Return the one JSON text of a value: sorted keys, indented, no NaN, a newline at the end.
 
     Raises:
-        ValueError: the value holds a NaN or an infinity, which JSON has no word for.
+        ValueError: the value holds a NaN or an infinity, which JSON cannot hold.
     """
     text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode()
@@ -78,7 +79,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 def staging(parent: Path, name: str) -> Iterator[Path]:
     """Yield a hidden folder in ``parent``; it vanishes when the block ends, unless `show_folder` gave it a name.
 
-    What a killed writer left under the same name is removed; one that lives holds a lock on its folder.
+    A folder that a killed writer left under the same name is removed. A running writer holds a lock on its folder.
     """
     parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(parent, re.escape(name))
@@ -101,7 +102,7 @@ def show_folder(temporary: Path, path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Ask the disk to keep a file's bytes, or a folder's entries (the names, not the bytes of the files)."""
+    """Flush a file's bytes, or a folder's entries (the names, not the bytes of its files), to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -110,22 +111,22 @@ def sync(path: Path) -> None:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove the temporary tables that killed writers left in a folder, not below it; those in use stay."""
+    """Remove the temporary JSON, CSV and cache files that killed writers left in a folder; those in use stay."""
     if folder.is_dir():
         _remove_abandoned(folder, r".+\.(json|csv|cache)")  # not any name: others have hidden files too
 
 
 def remove_leftovers(folder: Path, pattern: str, older_than: float) -> None:
-    """Remove temporary files that writers left who were killed.
+    """Remove temporary files that killed writers left.
 
     Args:
         folder: where to look, at any depth.
         pattern: names of files that `write_bytes` writes here; a temporary one has such a name with something added.
-        older_than: seconds since the last change. A writer that is still at work changes its file all the time.
+        older_than: seconds since the last change. A running writer changes its file all the time.
     """
     limit = time.time() - older_than
     for entry in folder.rglob(f".{pattern}.*"):
-        with suppress(FileNotFoundError):  # its writer came first
+        with suppress(FileNotFoundError):  # its writer removed it meanwhile
             if entry.is_file() and entry.stat().st_mtime < limit:
                 entry.unlink()
 
@@ -163,7 +164,7 @@ def _locked_folder(parent: Path, name: str) -> tuple[Path, int]:
         with suppress(FileNotFoundError):
             handle = os.open(temporary, os.O_RDONLY)
             _lock(handle, fcntl.LOCK_EX)
-            if temporary.exists():  # else somebody took it for abandoned before it was locked
+            if temporary.exists():  # else another process removed it before it was locked
                 return temporary, handle
             os.close(handle)
 
@@ -188,16 +189,34 @@ def _lock(handle: int, how: int) -> bool:
 
 
 def _temporary_file(path: Path) -> tuple[int, Path]:
-    """Make a file beside ``path`` that is locked for as long as its handle is open: so long its writer lives."""
+    """Make a file beside ``path``, locked until its handle is closed or its writer ends."""
     while True:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         _lock(handle, fcntl.LOCK_EX)
-        if os.fstat(handle).st_nlink:  # else somebody took it for abandoned before it was locked
+        if os.fstat(handle).st_nlink:  # else another process removed it before it was locked
             return handle, Path(name)
         os.close(handle)
 
 
+@cache
 def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+    """Return the umask that this process had when it first wrote a file.
+
+    It is never set, not even for a moment: `os.umask` sets it for all threads, and two that read it so can leave 0.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:  # not Linux
+        status = ""
+    found = re.search(r"^Umask:\s*([0-7]+)$", status, re.MULTILINE)
+    return int(found[1], 8) if found else _umask_of_a_new_file()
+
+
+def _umask_of_a_new_file() -> int:
+    """Return the permissions that the system withholds from a new file."""
+    with tempfile.TemporaryDirectory() as folder:
+        handle = os.open(Path(folder, "file"), os.O_CREAT | os.O_WRONLY, 0o777)
+        try:
+            return 0o777 & ~os.fstat(handle).st_mode
+        finally:
+            os.close(handle)

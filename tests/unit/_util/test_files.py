@@ -3,7 +3,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -56,16 +56,39 @@ def test_what_is_written_is_read_again_and_parents_are_made(tmp_path: Path) -> N
     assert names(path.parent) == {"file.json"}
 
 
-def test_a_file_is_as_readable_as_any_other(tmp_path: Path) -> None:
+@pytest.fixture
+def umask() -> Iterator[int]:
+    """Another umask than usual, that nothing has read yet."""
     before = os.umask(0o027)
-    try:
-        files.write_bytes(tmp_path / "file", b"x")
-        with files.new_folder(tmp_path / "folder"):
-            pass
-    finally:
-        os.umask(before)
-    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
-    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o750
+    files._umask.cache_clear()
+    yield 0o027
+    os.umask(before)
+    files._umask.cache_clear()
+
+
+def test_a_file_is_as_readable_as_any_other(tmp_path: Path, umask: int) -> None:
+    files.write_bytes(tmp_path / "file", b"x")
+    with files.new_folder(tmp_path / "folder"):
+        pass
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o666 & ~umask
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o777 & ~umask
+
+
+def test_threads_that_write_leave_the_umask_as_it_is(tmp_path: Path, umask: int) -> None:
+    def write(number: int) -> None:
+        files._umask.cache_clear()
+        files.write_bytes(tmp_path / str(number), b"x")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(400)))
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o666 & ~umask}
+    assert os.umask(umask) == umask
+
+
+def test_writing_never_sets_the_umask(tmp_path: Path, umask: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "umask", crash)
+    files.write_bytes(tmp_path / "file", b"x")
+    assert files._umask() == files._umask_of_a_new_file() == umask
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
