@@ -1,4 +1,4 @@
-"""validate -> extract -> build -> evaluate -> register -> gate -> promote."""
+"""The flow behind `patchcore retrain`: validate, extract, build, evaluate, register, gate, promote."""
 
 import sys
 from datetime import UTC, datetime
@@ -9,71 +9,96 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.anchor import anchor_ledger
 from flows.artifacts import leave_markdown, leave_table
-from flows.gate import judge_and_promote, outcome, reconcile
+from flows.gate import judge_and_promote, reconcile
 from flows.ingest import ingest, push
 from flows.publish import publish, publish_failure
 from flows.retries import unless_refused
 from patchcore._util.files import read_json
 from patchcore.adapters.ledger.records import Event
-from patchcore.evaluation.gate import Verdict
 from patchcore.lifecycle import events
+from patchcore.lifecycle.anchor_result import AnchorResult
 from patchcore.lifecycle.bank_cache import bank_record
 from patchcore.lifecycle.dataset_records import note_arrivals
 from patchcore.lifecycle.git_commits import commit_reports
 from patchcore.lifecycle.intake.retrain_trigger import due_work
 from patchcore.lifecycle.pages import validation_page
 from patchcore.lifecycle.production import registration
+from patchcore.lifecycle.production.registration import RegisteredBank
+from patchcore.lifecycle.production.results import GateOutcome, RetrainResult, RetrainSkipped, recorded_gate_result
 from patchcore.lifecycle.regate_policy import banks_to_be_judged
-from patchcore.lifecycle.services import Services, open_services
+from patchcore.lifecycle.services import Services, open_services, services_of
 from patchcore.steps.fingerprint import write_fingerprints
 
 
 @flow(name="retrain", flow_run_name="retrain-{category}", validate_parameters=False)
-def retrain(workspace: str, category: str, drop: bool = False, rebuild: bool = False) -> dict[str, Any]:
-    """Bring a category's bank up to date with its normal images, and into production if it passes the gate.
+def retrain(workspace: str, category: str, drop: bool = False, rebuild: bool = False) -> RetrainResult | RetrainSkipped:
+    """Build a bank from a category's present normal images, and promote it if it passes the gate.
 
     Args:
-        workspace: the workspace's folder.
-        category: the kind of part.
-        drop: start by itself, if params.yaml says that there is something to do, and take the images of the drop
-            folder first.
-        rebuild: build the bank from nothing instead of growing the one before.
+        workspace: The workspace's folder.
+        category: The kind of part.
+        drop: Start by itself: take the images of the drop folder first, and return `RetrainSkipped` if params.yaml
+            says that there is nothing to do.
+        rebuild: Build the bank from nothing instead of growing the one before.
 
     Raises:
-        Refused: the images are not valid, or the category is unknown.
-        Fault: a service does not answer.
+        UnknownCategory: params.yaml does not list the category.
+        InvalidImages: The images are not valid.
+        Fault: A service does not answer.
     """
-    services = open_services(workspace)
-    services.params.require(category)
-    try:
-        if drop:
-            due = due_work(services, category, datetime.now(UTC))
-            leave_markdown("schedule", category, f"# {category}: {due.work}\n\n{due.reason}\n")
-            if due.work == "nothing":
-                return {"category": category, "promoted": False, "new": False, "reason": due.reason}
-            rebuild = rebuild or due.work == "rebuild"
-        check_services(workspace)
-        if drop:
-            ingest(workspace, category, settle=services.params.schedule.settle_seconds)
-        result, recorded = bring_up_to_date(services, category, rebuild=rebuild)
-    except Exception as error:
-        publish_failure(services, category, error)
-        raise
-    # What fails from here on is no failure of the retrain, which is done and recorded.
-    publish(workspace, category, *recorded)
-    return {**result, "anchored": anchor_ledger(workspace)}
+    with services_of(workspace) as services:
+        services.params.require(category)
+        try:
+            if drop:
+                due = due_work(services, category, datetime.now(UTC))
+                leave_markdown("schedule", category, f"# {category}: {due.work}\n\n{due.reason}\n")
+                if due.work == "nothing":
+                    return RetrainSkipped(category=category, reason=due.reason)
+                rebuild = rebuild or due.work == "rebuild"
+            check_services(workspace)
+            if drop:
+                ingest(workspace, category, settle=services.params.schedule.settle_seconds)
+            registered, done, recorded = bring_up_to_date(services, category, rebuild=rebuild)
+        except Exception as error:
+            publish_failure(services, category, error)
+            raise
+        # From here on the retrain is done and recorded: an error does not make a failed retrain of it.
+        publish(workspace, category, *recorded)
+        bank = registered.bank
+        return RetrainResult(
+            category=category,
+            dataset_version=bank.dataset_version,
+            dataset_sha256=bank.dataset_sha256,
+            bank_version=bank.version,
+            bank_sha256=bank.sha256,
+            run_id=bank.run_id,
+            metrics=dict(registered.metrics) if done.metrics is None else done.metrics,
+            threshold=registered.threshold,
+            new=registered.new,
+            gate=done.gate,
+            promoted=done.promoted,
+            production=done.production,
+            proposed=done.proposed,
+            forced=done.forced,
+            decision=done.decision,
+            proposal=done.proposal,
+            reconciled=done.reconciled,
+            anchored=AnchorResult.model_validate(anchor_ledger(workspace)),
+        )
 
 
-def bring_up_to_date(services: Services, category: str, *, rebuild: bool) -> tuple[dict[str, Any], list[Event | None]]:
-    """Build, register and decide, while nobody else changes the workspace.
+def bring_up_to_date(
+    services: Services, category: str, *, rebuild: bool
+) -> tuple[RegisteredBank, GateOutcome, list[Event | None]]:
+    """Build, register and decide, while no other command changes the workspace.
 
     Returns:
-        What became of it, by the names of the command's contract; what was recorded: images that came in another way
-        than by an ingest, if any did, and the retrain, if it decided anything.
+        The bank version; what the gate decided; and the events that were recorded: images that came in another way than
+        by an ingest, if there were any, and the retrain, if it decided anything.
 
     Raises:
-        Refused: the images are not valid.
-        Fault: a service does not answer.
+        InvalidImages: The images are not valid.
+        Fault: A service does not answer.
     """
     workspace = str(services.workspace.root)
     with services.alone():
@@ -83,13 +108,13 @@ def bring_up_to_date(services: Services, category: str, *, rebuild: bool) -> tup
             run_stage.with_options(task_run_name=stage)(workspace, category, stage, alone=place > 0)
         commit(workspace, category)
         push(workspace)
-        version = register(workspace, category)
-        came = record_images(workspace, category, version["dataset_version"])
-        result = {**version, **decide(workspace, category, version["bank_version"])}
-        bank = bank_record(services, category, version["bank_version"])
-        gate = result["gate"]
-        event = events.record_retrain(services, bank, passed=gate["passed"], reasons=gate["reasons"], rebuilt=rebuild)
-        return result, [came, event]
+        registered = register(workspace, category)
+        came = record_images(workspace, category, registered.bank.dataset_version)
+        done = decide(workspace, category, registered.bank.version)
+        event = events.record_retrain(
+            services, registered.bank, passed=done.gate.passed, reasons=done.gate.reasons, rebuilt=rebuild
+        )
+        return registered, done, [came, event]
 
 
 @task(
@@ -100,7 +125,7 @@ def bring_up_to_date(services: Services, category: str, *, rebuild: bool) -> tup
     cache_policy=NO_CACHE,
 )
 def check_services(workspace: str) -> None:
-    """Ask the services for an answer before work begins that would be lost without them."""
+    """Check that MLflow and the ledger answer, before work begins that would be lost without them."""
     services = open_services(workspace)
     services.registry.check()
     services.ledger.check()
@@ -120,7 +145,7 @@ def run_stage(workspace: str, category: str, stage: str, alone: bool = False) ->
 
 @task(task_run_name="commit the reports of {category}", cache_policy=NO_CACHE)
 def commit(workspace: str, category: str) -> str | None:
-    """Let git keep dvc.lock, the reports and the pointers."""
+    """Commit dvc.lock, the reports and the pointers to git."""
     return commit_reports(open_services(workspace), category)
 
 
@@ -131,37 +156,23 @@ def commit(workspace: str, category: str) -> str | None:
     retry_condition_fn=unless_refused,
     cache_policy=NO_CACHE,
 )
-def register(workspace: str, category: str) -> dict[str, Any]:
+def register(workspace: str, category: str) -> RegisteredBank:
     """Register the bank in MLflow and in the ledger; the same bank keeps its version."""
-    services = open_services(workspace)
-    flow_run = str(runtime.flow_run.id or "")
-    registered = registration.register(services, category, tags={"prefect_flow_run_id": flow_run})
-    bank = registered.bank
-    built = read_json(services.workspace.build_metrics(category))
-    return {
-        "category": category,
-        "dataset_version": bank.dataset_version,
-        "dataset_sha256": bank.dataset_sha256,
-        "bank_version": bank.version,
-        "bank_sha256": bank.sha256,
-        "run_id": bank.run_id,
-        "metrics": dict(registered.metrics),
-        "threshold": built["threshold"]["value"],
-        "new": registered.new,
-    }
+    tags = {"prefect_flow_run_id": str(runtime.flow_run.id or "")}
+    return registration.register(open_services(workspace), category, tags=tags)
 
 
 @task(task_run_name="record what images {category} has", cache_policy=NO_CACHE)
 def record_images(workspace: str, category: str, number: int) -> Event | None:
-    """Record that the data-set version of the bank is the present one: a person may have changed or restored images."""
+    """Record the data-set version of the bank as the present one: a person may have changed or restored images."""
     services = open_services(workspace)
     dataset = services.ledger.dataset(category, number)
     return events.record_ingest(services, category, dataset, waiting=0) if dataset else None
 
 
 @task(task_run_name="gate and promote {category} version {version}", cache_policy=NO_CACHE)
-def decide(workspace: str, category: str, version: int, reason: str = "retrained") -> dict[str, Any]:
-    """Judge a bank version and carry the verdict out; one that is not to be judged again is left as it is."""
+def decide(workspace: str, category: str, version: int, reason: str = "retrained") -> GateOutcome:
+    """Judge a bank version and carry the verdict out; leave a version as it is that is not to be judged again."""
     services = open_services(workspace)
     bank = bank_record(services, category, version)
     if not banks_to_be_judged(services, category, [bank]):
@@ -171,18 +182,27 @@ def decide(workspace: str, category: str, version: int, reason: str = "retrained
     return judge_and_promote(services, category, bank, reason)
 
 
-def _leave(services: Services, category: str, version: int) -> dict[str, Any]:
+def _leave(services: Services, category: str, version: int) -> GateOutcome:
     """Return what was decided about a bank version before."""
     reconciled = reconcile(services, category)
     earlier = services.ledger.decisions_for(category, version)
     last = next((entry for entry in reversed(earlier) if entry.verdict), earlier[-1])
-    verdict = Verdict(bool(last.verdict.get("passed")), tuple(last.verdict.get("reasons", ())))
     production = services.ledger.production(category)
-    now = production.version if production else None
-    if now != version:
-        words = f"bank version {version} of {category} was decided on before and stays out of production"
-        sys.stderr.write(f"{words}; to have it judged again: patchcore promote {category} {version} --reason TEXT\n")
-    return {**outcome(verdict, promoted=False, production=now, forced=last.forced), "reconciled": reconciled}
+    if production is None or production.version != version:
+        words = f"bank version {version} of {category} was judged before and stays out of production"
+        sys.stderr.write(f"{words}; to judge it again: patchcore promote {category} {version} --reason TEXT\n")
+    return GateOutcome(
+        gate=recorded_gate_result(last.verdict),
+        metrics=None,
+        promoted=False,
+        production=production.version if production else None,
+        production_since=production.since if production else None,
+        proposed=False,
+        forced=last.forced,
+        decision=None,
+        proposal=None,
+        reconciled=tuple(reconciled),
+    )
 
 
 def _leave_validation(category: str, report: dict[str, Any]) -> None:

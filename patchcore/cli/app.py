@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from patchcore.cli.commands import promotion as cli_promotion
 from patchcore.cli.commands.audit import audit_app
 from patchcore.cli.commands.evidence import migrate
 from patchcore.cli.commands.intake import ingest, serve, withdraw
-from patchcore.cli.commands.options import Category, Json, Place, place_of, place_with_prefect
+from patchcore.cli.commands.options import Category, Json, Place, place_of
+from patchcore.cli.commands.production import promote, reconcile, retrain, rollback
 from patchcore.cli.commands.score import override, score
 from patchcore.cli.display import lifecycle as display
 from patchcore.cli.help import add_epilogs
@@ -44,9 +44,8 @@ app = typer.Typer(
 )
 app.add_typer(audit_app, name="audit")
 for _command in (
-    *(cli_promotion.promote, cli_promotion.rollback, cli_promotion.reconcile),
-    *(ingest, withdraw, serve),
-    *(score, override, migrate),
+    *(ingest, retrain, promote, rollback, reconcile),
+    *(score, override, withdraw, migrate, serve),
 ):
     app.command()(_command)
 
@@ -143,25 +142,6 @@ def add(
 
 
 @app.command()
-def retrain(
-    category: Category,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build the bank from nothing; do not grow it.")] = False,
-    json: Json = False,
-    workspace: Place = None,
-) -> int:
-    """Validate, extract, build, evaluate, register, and promote what passes the gate."""
-
-    def work() -> Outcome[dict[str, Any]]:
-        place = place_with_prefect(workspace, category)
-        from flows.retrain import retrain as flow
-
-        value = flow(str(place.root), category, rebuild=rebuild)
-        # Of a bank that was decided on before there is no new decision.
-        return cli_promotion.gated({**value, **{name: value.get(name) for name in ("decision", "proposal")}})
-
-    return finish(work, as_json=json, show=display.retrained)
-
-
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to; what an earlier demo left there is replaced.")],

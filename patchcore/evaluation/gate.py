@@ -1,16 +1,62 @@
-"""The gate: metrics, rules and the incumbent in, a verdict with every reason out. Pure."""
+"""The gate: decides whether a bank may go to production, by what was measured of it. Pure.
+
+A candidate passes when it meets every rule:
+
+- each metric reaches the floor of params.yaml (``image_auroc_at_least`` and so on); pixel metrics only where the
+  evaluation set has masks;
+- every metric is a finite number, and an AUROC or AUPRO lies between 0 and 1;
+- the evaluation set has enough normal and enough defective images;
+- no metric lies further below that of the bank in production than params.yaml allows (``image_auroc_drop_at_most`` and
+  so on), both measured on the same evaluation set.
+"""
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from enum import StrEnum
 
-Line = tuple[bool, str]  # whether a rule is met, and what was looked at
+
+class Rule(StrEnum):
+    """A rule of the gate: by its name in the block ``gate`` of params.yaml, where it has one."""
+
+    IMAGE_AUROC_FLOOR = "image_auroc_at_least"
+    PIXEL_AUROC_FLOOR = "pixel_auroc_at_least"
+    AUPRO_FLOOR = "aupro_at_least"
+    VALID_METRIC = "metric_is_valid"
+    NORMALS = "normals_at_least"
+    DEFECTS = "defects_at_least"
+    COMPARABLE = "comparable_with_production"
+    IMAGE_AUROC_DROP = "image_auroc_drop_at_most"
+    PIXEL_AUROC_DROP = "pixel_auroc_drop_at_most"
+    AUPRO_DROP = "aupro_drop_at_most"
+
+
+_FLOORS = {
+    "image_auroc": Rule.IMAGE_AUROC_FLOOR,
+    "pixel_auroc": Rule.PIXEL_AUROC_FLOOR,
+    "aupro": Rule.AUPRO_FLOOR,
+}
+_DROPS = {
+    "image_auroc": Rule.IMAGE_AUROC_DROP,
+    "pixel_auroc": Rule.PIXEL_AUROC_DROP,
+    "aupro": Rule.AUPRO_DROP,
+}
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What a candidate must reach; what is said of pixel metrics holds where there are masks."""
+    """What a candidate must reach. Rules about pixel metrics apply where the evaluation set has masks.
+
+    Attributes:
+        image_auroc_at_least: lowest image AUROC, 0 to 1.
+        pixel_auroc_at_least: lowest pixel AUROC, 0 to 1.
+        aupro_at_least: lowest AUPRO, 0 to 1.
+        normals_at_least: fewest normal images in the evaluation set.
+        defects_at_least: fewest defective images in it.
+        image_auroc_drop_at_most: how far the image AUROC may lie below that of the bank in production.
+        pixel_auroc_drop_at_most: likewise the pixel AUROC.
+        aupro_drop_at_most: likewise AUPRO.
+    """
 
     image_auroc_at_least: float
     pixel_auroc_at_least: float
@@ -21,23 +67,13 @@ class Rules:
     pixel_auroc_drop_at_most: float
     aupro_drop_at_most: float
 
-    @property
-    def floors(self) -> dict[str, float]:
-        """The lowest value of each metric, by its name."""
-        return {
-            "image_auroc": self.image_auroc_at_least,
-            "pixel_auroc": self.pixel_auroc_at_least,
-            "aupro": self.aupro_at_least,
-        }
+    def limit(self, rule: Rule) -> float:
+        """Return the value of a rule that params.yaml has.
 
-    @property
-    def drops(self) -> dict[str, float]:
-        """How far each metric may lie below the incumbent's, by its name."""
-        return {
-            "image_auroc": self.image_auroc_drop_at_most,
-            "pixel_auroc": self.pixel_auroc_drop_at_most,
-            "aupro": self.aupro_drop_at_most,
-        }
+        Raises:
+            AttributeError: params.yaml has no value for this rule.
+        """
+        return float(getattr(self, rule.value))
 
 
 @dataclass(frozen=True)
@@ -45,11 +81,11 @@ class Evaluation:
     """What was measured of a bank.
 
     Attributes:
-        metrics: by name; None where one has no meaning, as pixel metrics without masks.
+        metrics: by name; None where a metric is undefined, as pixel metrics are without masks.
         normals: normal images in the evaluation set.
         defects: defective images in it.
-        masks: whether the defective images come with masks.
-        evaluation_sha256: which evaluation set it was.
+        masks: whether the defective images have masks.
+        evaluation_sha256: the digest of the evaluation set.
     """
 
     metrics: Mapping[str, float | None]
@@ -61,30 +97,72 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Incumbent:
-    """The bank in production, measured; or, in its place, why it could not be measured."""
+    """The bank in production: its version, and what was measured of it or the reason why nothing was."""
 
     version: int
     evaluation: Evaluation | str
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Whether a bank may go to production, with a line for every rule that was looked at."""
+class JudgedRule:
+    """One rule and whether the candidate meets it.
 
-    passed: bool
-    reasons: tuple[str, ...]
+    Attributes:
+        rule: which rule.
+        met: whether the candidate meets it.
+        value: what was measured of the candidate; None where there is nothing to measure.
+        limit: the lowest value that meets the rule; None where the rule is not about a limit. Where both numbers are
+            there, ``met`` is ``value >= limit``.
+        text: the same in words, for people.
+    """
+
+    rule: Rule
+    met: bool
+    value: float | None
+    limit: float | None
+    text: str
+
+    @property
+    def reason(self) -> str:
+        """The words, with ``met: `` or ``failed: `` before them."""
+        return f"{'met' if self.met else 'failed'}: {self.text}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Every rule as it was judged; the bank may go to production if all are met."""
+
+    rules: tuple[JudgedRule, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every rule is met."""
+        return all(rule.met for rule in self.rules)
+
+    @property
+    def failed_rules(self) -> tuple[JudgedRule, ...]:
+        """The rules that are not met."""
+        return tuple(rule for rule in self.rules if not rule.met)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Every rule in words."""
+        return tuple(rule.reason for rule in self.rules)
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """The lines of the rules that were not met."""
-        return tuple(reason for reason in self.reasons if reason.startswith("failed"))
+        """The rules that are not met, in words."""
+        return tuple(rule.reason for rule in self.failed_rules)
 
 
 def judge(candidate: Evaluation, rules: Rules, incumbent: Incumbent | None) -> Verdict:
-    """Judge a candidate by every rule; a first bank (no incumbent) must pass the floors too.
+    """Judge a candidate by every rule; the first bank of a category (no incumbent) must reach the floors too.
 
-    The incumbent must have been measured on the candidate's evaluation set: figures of different sets cannot be
-    compared, so a difference fails the gate.
+    Args:
+        candidate: what was measured of the bank that may go to production.
+        rules: what it must reach.
+        incumbent: the bank in production. A candidate fails if the incumbent was not measured on the same evaluation
+            set, because metrics of different sets cannot be compared.
 
     Example:
         >>> rules = Rules(0.9, 0.9, 0.8, 10, 10, 0.01, 0.01, 0.02)
@@ -92,56 +170,35 @@ def judge(candidate: Evaluation, rules: Rules, incumbent: Incumbent | None) -> V
         >>> verdict = judge(Evaluation(metrics, 20, 12, masks=False, evaluation_sha256="00"), rules, incumbent=None)
         >>> verdict.passed, verdict.failures
         (False, ('failed: image_auroc 0.8700 < 0.9000',))
+        >>> [(rule.rule.value, rule.value, rule.limit) for rule in verdict.failed_rules]
+        [('image_auroc_at_least', 0.87, 0.9)]
     """
-    lines = [
-        *(_floor(name, candidate, floor) for name, floor in rules.floors.items()),
-        *_finite(candidate, but=rules.floors),
-        _line("normal evaluation images", candidate.normals, rules.normals_at_least),
-        _line("defective evaluation images", candidate.defects, rules.defects_at_least),
-        *_against(incumbent, candidate, rules),
-    ]
-    return Verdict(all(met for met, _ in lines), tuple(f"{'met' if met else 'failed'}: {text}" for met, text in lines))
+    return Verdict(
+        (
+            *(_floor(name, candidate, rules) for name in _FLOORS),
+            *_other_metrics(candidate),
+            _at_least(Rule.NORMALS, "normal evaluation images", candidate.normals, rules.normals_at_least),
+            _at_least(Rule.DEFECTS, "defective evaluation images", candidate.defects, rules.defects_at_least),
+            *_against(incumbent, candidate, rules),
+        )
+    )
 
 
-def as_json(rules: Rules, candidate: Evaluation, incumbent: Incumbent | None, verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict with all that it was reached from, so that anybody can reach it again."""
-    return {
-        "passed": verdict.passed,
-        "reasons": list(verdict.reasons),
-        "metrics": finite_or_text(candidate.metrics),
-        "normals": candidate.normals,
-        "defects": candidate.defects,
-        "evaluation_sha256": candidate.evaluation_sha256,
-        "rules": asdict(rules),
-        "incumbent": None if incumbent is None else _incumbent_as_json(incumbent),
-    }
-
-
-def finite_or_text(metrics: Mapping[str, float | None]) -> dict[str, float | str | None]:
-    """Return metrics as JSON can hold them: it has no word for NaN and infinity."""
-    return {name: value if _is_finite(value) else str(value) for name, value in metrics.items()}
-
-
-def _incumbent_as_json(incumbent: Incumbent) -> dict[str, Any]:
-    measured = incumbent.evaluation
-    if isinstance(measured, str):
-        return {"version": incumbent.version, "trouble": measured}
-    return {"version": incumbent.version, "metrics": finite_or_text(measured.metrics)}
-
-
-def _floor(name: str, candidate: Evaluation, floor: float) -> Line:
-    value = candidate.metrics.get(name)
+def _floor(name: str, candidate: Evaluation, rules: Rules) -> JudgedRule:
+    rule, value = _FLOORS[name], candidate.metrics.get(name)
+    floor = rules.limit(rule)
     if value is None:
-        return _without(name, candidate, floor)
+        met, text = _undefined(name, candidate, floor)
+        return JudgedRule(rule, met, None, floor, text)
     if not math.isfinite(value):
-        return False, f"{name} is {value}, expected a finite number"
+        return _invalid(name, value)
     if not 0 <= value <= 1:
-        return False, f"{name} is {value}, expected a number from 0 to 1"
-    return _line(name, value, floor)
+        return _invalid(name, value, "a number from 0 to 1")
+    return _at_least(rule, name, value, floor)
 
 
-def _without(name: str, candidate: Evaluation, floor: float) -> Line:
-    """Return what it means that a metric has no value: nothing wrong only where there are no masks to measure it on."""
+def _undefined(name: str, candidate: Evaluation, floor: float) -> tuple[bool, str]:
+    """Say whether a metric may be undefined, and why: only a pixel metric may, and only where there are no masks."""
     if name not in candidate.metrics:
         return False, f"{name} is missing, expected at least {floor}"
     if name == "image_auroc" or candidate.masks:
@@ -150,44 +207,47 @@ def _without(name: str, candidate: Evaluation, floor: float) -> Line:
     return True, f"{name} has no masks to be measured on"
 
 
-def _finite(candidate: Evaluation, *, but: Mapping[str, float]) -> Iterator[Line]:
-    """Yield a line for every other metric that is not finite: who measures that, measures nothing well."""
+def _other_metrics(candidate: Evaluation) -> Iterator[JudgedRule]:
+    """Yield a rule for each metric without a floor that is not finite: then something is wrong with the measurement."""
     for name, value in candidate.metrics.items():
-        if name not in but and not _is_finite(value):
-            yield False, f"{name} is {value}, expected a finite number"
+        if name not in _FLOORS and value is not None and not math.isfinite(value):
+            yield _invalid(name, value)
 
 
-def _line(name: str, value: float, floor: float) -> Line:
-    return value >= floor, f"{name} {_compared(value, floor)}"
+def _invalid(name: str, value: float, expected: str = "a finite number") -> JudgedRule:
+    return JudgedRule(Rule.VALID_METRIC, False, value, None, f"{name} is {value}, expected {expected}")
 
 
-def _against(incumbent: Incumbent | None, candidate: Evaluation, rules: Rules) -> Iterator[Line]:
+def _at_least(rule: Rule, name: str, value: float, floor: float) -> JudgedRule:
+    return JudgedRule(rule, value >= floor, value, floor, f"{name} {_compared(value, floor)}")
+
+
+def _against(incumbent: Incumbent | None, candidate: Evaluation, rules: Rules) -> Iterator[JudgedRule]:
     if incumbent is None:
-        yield True, "no bank in production to compare with"
+        yield JudgedRule(Rule.COMPARABLE, True, None, None, "no bank in production to compare with")
         return
     name, measured = f"version {incumbent.version} in production", incumbent.evaluation
     if isinstance(measured, str):
-        yield False, f"{name} cannot be measured on this evaluation set: {measured}"
+        text = f"{name} cannot be measured on this evaluation set: {measured}"
+        yield JudgedRule(Rule.COMPARABLE, False, None, None, text)
     elif measured.evaluation_sha256 != candidate.evaluation_sha256:
-        yield False, f"{name} was measured on another evaluation set"
+        yield JudgedRule(Rule.COMPARABLE, False, None, None, f"{name} was measured on another evaluation set")
     else:
-        for metric, drop in rules.drops.items():
+        for metric, rule in _DROPS.items():
             old, new = measured.metrics.get(metric), candidate.metrics.get(metric)
             if metric == "image_auroc" or (old is not None and new is not None):
-                yield _not_worse(metric, old, new, drop, name)
+                yield _drop(rule, metric, old, new, rules.limit(rule), name)
 
 
-def _not_worse(metric: str, old: float | None, new: float | None, drop: float, name: str) -> Line:
+def _drop(rule: Rule, metric: str, old: float | None, new: float | None, drop: float, name: str) -> JudgedRule:
     if old is None or new is None:
-        return False, f"{metric} of {name} or of the candidate is undefined"
+        return JudgedRule(rule, False, new, None, f"{metric} of {name} or of the candidate is undefined")
     if not (math.isfinite(old) and math.isfinite(new)):
-        return False, f"{metric} of {name} is {old}, that of the candidate {new}, expected finite numbers"
+        text = f"{metric} of {name} is {old}, that of the candidate {new}, expected finite numbers"
+        return JudgedRule(rule, False, new, None, text)
     lowest = old - drop
-    return new >= lowest, f"{metric} {_compared(new, lowest)}: {_number(old)} of {name}, less {drop}"
-
-
-def _is_finite(value: float | None) -> bool:
-    return value is None or math.isfinite(value)
+    text = f"{metric} {_compared(new, lowest)}: {_number(old)} of {name}, less {drop}"
+    return JudgedRule(rule, new >= lowest, new, lowest, text)
 
 
 def _compared(value: float, floor: float) -> str:

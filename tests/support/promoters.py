@@ -16,6 +16,7 @@ from multiprocessing.synchronize import Barrier
 from patchcore.errors import PatchcoreError
 from patchcore.lifecycle.bank_cache import bank_record
 from patchcore.lifecycle.production import promotion
+from patchcore.lifecycle.production.gating import judge
 from patchcore.lifecycle.services import open_services
 from tests.support.registered_banks import CATEGORY
 
@@ -41,7 +42,7 @@ def _promote(root: str, version: int, barrier: Barrier, errors: "SimpleQueue[tup
     try:
         services = open_services(root)
         bank = bank_record(services, CATEGORY, version)
-        judgement = promotion.judge(services, CATEGORY, bank)
+        judgement = judge(services, CATEGORY, bank)
         barrier.wait(_PATIENCE)
         promotion.promote(services, CATEGORY, bank, judgement, reason=f"race for {version}")
     except PatchcoreError as refusal:

@@ -20,6 +20,7 @@ from patchcore.dataset.manifest import Manifest, scan
 from patchcore.lifecycle.bank_cache import bank_record
 from patchcore.lifecycle.dataset_records import record_dataset
 from patchcore.lifecycle.production import promotion
+from patchcore.lifecycle.production.gating import judge
 from patchcore.lifecycle.production.promotion import Promotion
 from patchcore.lifecycle.services import Services, open_services
 from patchcore.steps.evaluate import metrics_of
@@ -71,7 +72,7 @@ def with_gate(workspace: Workspace, **changes: object) -> Services:
 def promote(services: Services, version: int, **options: Any) -> Promotion:
     """Judge a version and carry the verdict out."""
     bank = bank_record(services, CATEGORY, version)
-    judgement = promotion.judge(services, CATEGORY, bank)
+    judgement = judge(services, CATEGORY, bank)
     return promotion.promote(services, CATEGORY, bank, judgement, **{"reason": f"try {version}", **options})
 
 

@@ -1,4 +1,4 @@
-"""Promotions in the ledger: decisions, each made against what was in production, and what follows from them."""
+"""The decisions about production in the ledger, and what is in production according to them."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,7 +10,7 @@ from patchcore.adapters.ledger.database import Book, add_record, all_records, as
 from patchcore.adapters.ledger.records import CHANGES_PRODUCTION, Action, Decision, Production
 from patchcore.adapters.ledger.tables import decisions
 from patchcore.adapters.ledger.times import now, utc_text
-from patchcore.errors import Refused
+from patchcore.errors import OwnProposal, ProductionChanged, UnknownProposal
 
 _CHANGES_PRODUCTION = decisions.c.action.in_(CHANGES_PRODUCTION)
 
@@ -32,7 +32,7 @@ class Promotions(Book):
         forced: bool = False,
         proposal: int | None = None,
     ) -> Decision:
-        """Record a decision; one that changes production counts only if production is still what was expected.
+        """Record a decision; one that changes production is refused if production changed since it was prepared.
 
         Args:
             category: The category.
@@ -45,19 +45,22 @@ class Promotions(Book):
             verdict: What the gate said, with its reasons and the digests that it looked at.
             who: Who decided.
             forced: Whether against the gate.
-            proposal: The sequence of the proposal that the decision is about; nobody decides about his own.
+            proposal: The sequence of the proposal that the decision is about, which another person made.
 
         Raises:
-            Refused: somebody else changed production meanwhile, the ledger knows no such bank, or the proposal does
-                not stand (see `proposal`) or was made by the same person.
+            ProductionChanged: Production changed since the decision was prepared.
+            UnknownProposal: The proposal is not open; see `proposal`.
+            OwnProposal: The same person made the proposal.
+            Refused: The ledger has no such bank.
+            LedgerUnavailable: The ledger cannot be written.
         """
         with self._database.writing() as connection:
             last = _last_change(connection, category)
             if proposal is not None:
-                _require_another(_standing_proposal(connection, category, to_version, proposal), who)
-            # Not the version: it may have gone and come back, by decisions that this one knows nothing of.
+                check_approver(_open_proposal(connection, category, to_version, proposal), who)
+            # Compare decisions, not versions: a version may have left production and come back in between.
             if action in CHANGES_PRODUCTION and (last.sequence if last else None) != expected:
-                raise _lost(category, to_version, last)
+                raise _production_changed(category, to_version, last)
             values: dict[str, Any] = {
                 "category": category,
                 "action": action,
@@ -74,13 +77,14 @@ class Promotions(Book):
             return Decision(sequence=add_record(connection, "decisions", values), **values)
 
     def proposal(self, category: str, version: int) -> Decision:
-        """Return the proposal to promote a bank version, which stands until another one or a change of production.
+        """Return the open proposal to promote a bank version. A newer one, or a change of production, closes it.
 
         Raises:
-            Refused: there is none, or it does not stand any more.
+            UnknownProposal: There is none, or it is closed.
+            LedgerUnavailable: The ledger does not answer.
         """
         with self._database.reading() as connection:
-            return _standing_proposal(connection, category, version)
+            return _open_proposal(connection, category, version)
 
     def production(self, category: str) -> Production | None:
         """Return what is in production; None before the first promotion."""
@@ -125,44 +129,48 @@ def _last(connection: Connection, *conditions: ColumnElement[bool]) -> Decision 
     return as_record(Decision, row) if row else None
 
 
-def _standing_proposal(connection: Connection, category: str, version: int, sequence: int | None = None) -> Decision:
-    """Return the proposal that stands, which has to be that of the sequence where one is given."""
+def _open_proposal(connection: Connection, category: str, version: int, sequence: int | None = None) -> Decision:
+    """Return the open proposal, which must have the given sequence if there is one."""
     proposals = (decisions.c.category == category, decisions.c.action == "propose")
     made = _last(connection, *proposals, decisions.c.to_version == version)
     if made is None:
-        raise _does_not_stand(category, version, "none was made")
+        raise _not_open(category, version, "no proposal of this version")
     change, newer = _last_change(connection, category), _last(connection, *proposals)
     if change and change.proposal == made.sequence:
-        raise _does_not_stand(category, version, f"it was approved by {change.who} at {change.at}")
+        raise _not_open(category, version, f"it was approved by {change.who} at {change.at}")
     if change and change.sequence > made.sequence:
-        got = f"production changed after it: bank {change.to_version}, made so by {change.who} at {change.at}"
-        raise _does_not_stand(category, version, got)
+        got = f"production changed after it: bank {change.to_version}, by {change.who} at {change.at}"
+        raise _not_open(category, version, got)
     if newer and newer.sequence != made.sequence:
         got = f"a newer one: bank {newer.to_version}, proposed by {newer.who} at {newer.at}"
-        raise _does_not_stand(category, version, got)
+        raise _not_open(category, version, got)
     if sequence is not None and made.sequence != sequence:
-        raise _does_not_stand(category, version, f"a newer one: proposed by {made.who} at {made.at}")
+        raise _not_open(category, version, f"a newer one: proposed by {made.who} at {made.at}")
     return made
 
 
-def _does_not_stand(category: str, version: int, got: str) -> Refused:
-    return Refused(
-        f"no proposal to promote bank {category} {version} stands",
+def _not_open(category: str, version: int, got: str) -> UnknownProposal:
+    return UnknownProposal(
+        f"no proposal to promote bank {category} {version} is open",
         got=got,
-        expected="a proposal that nothing has come after",
+        expected="a proposal that is newer than every other one and than the last change of production",
         remedy=f"propose it (again): patchcore promote {category} {version} --propose",
     )
 
 
-def _require_another(proposal: Decision, who: str) -> None:
-    """Refuse whoever made the proposal. One account on two hosts is one person, whatever the letters' case."""
+def check_approver(proposal: Decision, who: str) -> None:
+    """Check that a person may approve a proposal. The same account on two hosts, in any case, is the same person.
+
+    Raises:
+        OwnProposal: The same person made the proposal.
+    """
     proposer, decider = (name.partition("@")[0].strip().casefold() for name in (proposal.who, who))
     if proposer == decider:
-        raise Refused(
-            f"nobody approves his own proposal, to promote bank {proposal.category} {proposal.to_version}",
+        raise OwnProposal(
+            f"you cannot approve your own proposal, to promote bank {proposal.category} {proposal.to_version}",
             got=who,
             expected=f"a person other than {proposal.who}",
-            remedy="ask one to approve it; PATCHCORE_USER says who is at work",
+            remedy="ask another person to approve it; PATCHCORE_USER sets who you are",
         )
 
 
@@ -170,10 +178,10 @@ def _production(change: Decision, until: str | None) -> Production:
     return Production(change.category, change.to_version, change.bank_sha256, change.at, until, change.sequence)
 
 
-def _lost(category: str, to_version: int, winner: Decision | None) -> Refused:
-    got = "none" if winner is None else f"bank {winner.to_version}, made so by {winner.who} at {winner.at}"
-    return Refused(
-        f"bank {category} {to_version} does not go to production, which changed meanwhile",
+def _production_changed(category: str, to_version: int, winner: Decision | None) -> ProductionChanged:
+    got = "none" if winner is None else f"bank {winner.to_version}, by {winner.who} at {winner.at}"
+    return ProductionChanged(
+        f"bank {category} {to_version} cannot go to production, which changed meanwhile",
         got=got,
         expected="production as it was when this decision was prepared",
         remedy="look at the history of the category, then decide again",

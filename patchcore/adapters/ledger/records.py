@@ -87,9 +87,22 @@ class BankRecord:
 
 @dataclass(frozen=True)
 class Decision:
-    """One entry of the promotion history; ``from_version`` was in production then, None before the first promotion.
+    """One entry of the promotion history.
 
-    ``proposal`` is the sequence of the proposal that a promotion approves, None where nobody proposed it.
+    Attributes:
+        sequence: The number of the record.
+        category: The category.
+        action: promote and rollback change production, refuse and propose do not.
+        from_version: The bank version that was in production; None before the first promotion.
+        to_version: The bank version that the decision is about.
+        bank_sha256: Its digest.
+        reason: Why, in words.
+        forced: Whether it was decided against the gate.
+        verdict: The gate's verdict, as `patchcore.evaluation.verdict_record.VerdictRecord` writes it; version 0.1 wrote
+            no ``judged``. Empty for a rollback.
+        proposal: The sequence of the proposal that a promotion approves; None if there was none.
+        who: Who decided.
+        at: When.
     """
 
     sequence: int

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from patchcore.cli.display.promotion import judged
 from patchcore.cli.display.terminal import number, say, show_pairs, show_table
 
 _METRICS = {
@@ -26,26 +25,6 @@ def added(value: Mapping[str, Any]) -> None:
             ("data-set version", value["dataset_version"]),
         ],
     )
-
-
-def retrained(value: Mapping[str, Any]) -> None:
-    """Show a bank version and what the gate said."""
-    if "bank_version" not in value:
-        say(f"{value['category']}: no new normal images, nothing to do")
-        return
-    metrics = value["metrics"]
-    show_pairs(
-        f"{value['category']}, bank version {value['bank_version']}"
-        f" from data-set version {value['dataset_version']}" + ("" if value["new"] else " (nothing new)"),
-        [
-            ("bank", value["bank_sha256"][:16]),
-            *metric_rows(metrics),
-            ("threshold", number(value["threshold"])),
-            ("bank rows", bank_rows(int(metrics["bank_rows"]), metrics)),
-            ("every patch within", f"{metrics['covering_radius']:.4f} of a row"),
-        ],
-    )
-    judged(value)
 
 
 def lineage(rows: Sequence[Mapping[str, Any]]) -> None:

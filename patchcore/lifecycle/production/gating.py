@@ -1,8 +1,6 @@
-"""Judging a bank version by the gate, beside the one in production, on the present evaluation set."""
+"""The judgement of a bank version by the gate, against the bank in production, on the present evaluation set."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from patchcore.adapters.ledger.records import BankRecord, Production
 from patchcore.config.params import GateParams
@@ -10,6 +8,7 @@ from patchcore.dataset.manifest import Manifest, scan
 from patchcore.errors import Refused
 from patchcore.evaluation import gate
 from patchcore.evaluation.gate import Verdict
+from patchcore.evaluation.verdict_record import VerdictRecord, verdict_record
 from patchcore.extraction.store import FeatureStore
 from patchcore.lifecycle.bank_cache import bank_record, fetch_bank
 from patchcore.lifecycle.services import Services
@@ -18,52 +17,65 @@ from patchcore.steps.evaluate import measure, metrics_of, report
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict, what it was reached from, and what was in production then: it holds for as long as that is."""
+    """A verdict, which holds as long as production does not change.
+
+    Attributes:
+        verdict: The verdict.
+        production: What was in production when the bank was judged; None before the first promotion.
+        record: The verdict with everything that it follows from.
+    """
 
     verdict: Verdict
     production: Production | None
-    record: Mapping[str, Any]
-
-    def agrees_with(self, record: Mapping[str, Any]) -> bool:
-        """Say whether an earlier verdict, as it was recorded, was the same: set, rules and every reason."""
-        return all(self.record[name] == record.get(name) for name in ("evaluation_sha256", "rules", "reasons"))
+    record: VerdictRecord
 
 
 def judge(services: Services, category: str, candidate: BankRecord) -> Judgement:
-    """Judge a bank version by the gate, beside the one in production, on the present evaluation set.
+    """Judge a bank version by the gate, against the bank in production, on the present evaluation set.
 
-    What was measured of a bank when it was registered stands in the ledger; what MLflow says of it now is not asked.
-    A bank that was measured on another evaluation set is measured again first, for figures of different sets cannot
-    be compared.
+    The metrics are those that the ledger recorded when the bank was registered, not those in MLflow, which people can
+    edit. A bank that was measured on another evaluation set is measured again.
 
     Raises:
-        Refused: the candidate is damaged, or the evaluation set has one class only.
+        InvalidBank: The candidate has to be measured again, and is damaged.
+        Refused: The evaluation set has one class only.
     """
     manifest = scan(services.workspace, category)
     production = services.ledger.production(category)
     evaluation = _evaluation(services, candidate, manifest)
     incumbent = _incumbent(services, production, manifest) if production else None
-    wanted = rules(services.params.gate)
-    verdict = gate.judge(evaluation, wanted, incumbent)
-    return Judgement(verdict, production, gate.as_json(wanted, evaluation, incumbent, verdict))
+    rules = gate_rules(services.params.gate)
+    verdict = gate.judge(evaluation, rules, incumbent)
+    return Judgement(verdict, production, verdict_record(rules, evaluation, incumbent, verdict))
 
 
-def rules(params: GateParams) -> gate.Rules:
-    """Return params.yaml's rules as the gate takes them."""
-    return gate.Rules(**params.model_dump(exclude={"second_person"}))
+def gate_rules(params: GateParams) -> gate.Rules:
+    """Return the rules of the gate in params.yaml."""
+    return gate.Rules(
+        image_auroc_at_least=params.image_auroc_at_least,
+        pixel_auroc_at_least=params.pixel_auroc_at_least,
+        aupro_at_least=params.aupro_at_least,
+        normals_at_least=params.normals_at_least,
+        defects_at_least=params.defects_at_least,
+        image_auroc_drop_at_most=params.image_auroc_drop_at_most,
+        pixel_auroc_drop_at_most=params.pixel_auroc_drop_at_most,
+        aupro_drop_at_most=params.aupro_drop_at_most,
+    )
 
 
-def require_usable(services: Services, bank: BankRecord) -> None:
-    """Fetch a bank, its digests checked, and load its backbone: what cannot score does not go to production.
+def check_usable(services: Services, bank: BankRecord) -> None:
+    """Check that a bank can score here: fetch it, check its digests, and load its backbone.
 
     Raises:
-        Refused: it cannot.
+        InvalidBank: It is damaged, or not the bank in the ledger.
+        InvalidWeights: The weights of its backbone are missing.
+        RuntimeNotAllowed: No runtime on this machine may score with it.
     """
     fetch_bank(services, bank.category, bank.version, bank.sha256).prepare()
 
 
 def _incumbent(services: Services, production: Production, manifest: Manifest) -> gate.Incumbent:
-    """Measure the bank in production; that it is lost is a reason to look at, not an error that bars its successor."""
+    """Measure the bank in production; if it is lost, the verdict says so and a person can force its successor."""
     try:
         bank = bank_record(services, production.category, production.version)
         return gate.Incumbent(production.version, _evaluation(services, bank, manifest))

@@ -1,39 +1,39 @@
-"""Which bank is in production: judged by the gate, decided in the ledger, followed by the registry."""
+"""Changes of production: the gate judges, the ledger decides, MLflow follows."""
 
 from dataclasses import dataclass
 
-from patchcore.adapters.ledger.records import CHANGES_PRODUCTION, Action, BankRecord, Decision, Production
-from patchcore.errors import Refused, UsageError
+from patchcore.adapters.ledger.records import Action, BankRecord, Decision, Production
+from patchcore.errors import ProductionChanged, Refused
 from patchcore.evaluation.gate import Verdict
 from patchcore.lifecycle.bank_cache import bank_record
-from patchcore.lifecycle.production.gating import Judgement, judge, require_usable
-from patchcore.lifecycle.production.reconciliation import follow, reconcile
+from patchcore.lifecycle.production.checks import check_approval, check_reason, check_rollback, last_change
+from patchcore.lifecycle.production.gating import Judgement, check_usable
+from patchcore.lifecycle.production.reconciliation import follow
 from patchcore.lifecycle.services import Services, who
-
-__all__ = ["Judgement", "Promotion", "approve", "judge", "promote", "reconcile", "rollback"]
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """How a bank version fared.
+    """What became of a bank version that was to go to production.
 
     Attributes:
-        bank: the bank version that was judged.
-        judgement: of the gate, with the metrics that it rests on.
-        decision: the ledger's record; None where there was nothing to decide: the version is in production already.
-        production: what is in production now; None where nothing is yet.
-        standing: where there was nothing to decide, the record that brought the version to production.
+        bank: The bank version that was judged.
+        judgement: The gate's verdict, with the metrics that it rests on.
+        decision: The ledger's record; None if there was nothing to decide, because the version is in production
+            already.
+        production: What is in production now; None before the first promotion.
+        last_change: If there was nothing to decide, the record that brought the version to production.
     """
 
     bank: BankRecord
     judgement: Judgement
     decision: Decision | None
     production: Production | None
-    standing: Decision | None = None
+    last_change: Decision | None = None
 
     @property
     def verdict(self) -> Verdict:
-        """What the gate said."""
+        """The gate's verdict."""
         return self.judgement.verdict
 
     @property
@@ -49,13 +49,13 @@ class Promotion:
     @property
     def forced(self) -> bool:
         """Whether this was decided against the gate, by this command or by the one before it."""
-        decided = self.decision or self.standing
+        decided = self.decision or self.last_change
         return decided is not None and decided.forced
 
 
 @dataclass(frozen=True)
 class Rollback:
-    """A way back, and whether it had been gone before: by the same person for the same reason."""
+    """The decision of a rollback, and whether an earlier command made it: by the same person for the same reason."""
 
     decision: Decision
     repeated: bool
@@ -71,125 +71,113 @@ def promote(
     force: bool = False,
     propose: bool = False,
 ) -> Promotion:
-    """Carry out a judgement: the ledger first, compare-and-set; then the registry follows.
+    """Record the decision that follows from a judgement in the ledger; then MLflow follows.
 
-    Where params.yaml asks for a second person, a promotion is proposed only.
+    If params.yaml asks for a second person, a promotion is only proposed.
 
     Args:
-        services: the opened workspace.
-        category: the category.
-        candidate: the bank version that was judged.
-        judgement: its judgement.
-        reason: why, in words.
-        force: promote it although it did not pass the gate; recorded as forced, with the verdict.
-        propose: leave it to another person to approve.
+        services: The opened workspace.
+        category: The category.
+        candidate: The bank version that was judged.
+        judgement: Its judgement.
+        reason: Why, in words.
+        force: Promote it although it did not pass the gate; recorded as forced, with the verdict.
+        propose: Leave the approval to another person.
 
     Raises:
-        UsageError: there is no reason.
-        Refused: production is not what it was when the judgement was reached, or the bank cannot be used.
-        Fault: the ledger or the registry does not answer.
+        MissingReason: There is no reason.
+        ProductionChanged: Production changed after the candidate was judged.
+        InvalidBank: The bank is damaged.
+        LedgerUnavailable: The ledger does not answer.
+        RegistryUnavailable: MLflow does not answer.
     """
-    require_reason(reason)
+    check_reason(reason)
     passed = judgement.verdict.passed
     if _is_in_production(services, candidate, judgement):
         return _nothing_to_decide(services, candidate, judgement)
-    allowed: Action = "propose" if propose or services.params.gate.second_person else "promote"
-    action = allowed if passed or force else "refuse"
+    wanted: Action = "propose" if propose or services.params.gate.second_person else "promote"
+    action = wanted if passed or force else "refuse"
     forced = force and not passed
-    if action == "propose" and (made := _own_proposal(services, candidate, reason, forced=forced)):
+    if action == "propose" and (made := _same_proposal(services, candidate, reason, forced=forced)):
         follow(services, category)
         return Promotion(candidate, judgement, made, judgement.production)
-    return _carry_out(services, candidate, judgement, action, reason, forced=forced)
+    return _decide(services, candidate, judgement, action, reason, forced=forced)
 
 
 def approve(
     services: Services, category: str, candidate: BankRecord, judgement: Judgement, *, reason: str
 ) -> Promotion:
-    """Carry out what another person proposed, by a judgement of now; what the same person approved stays so.
+    """Promote a bank version that another person proposed, if the judgement of now allows it.
 
-    What was proposed against the gate is approved only while the gate says what it said then.
+    A proposal against the gate is approved only if the gate's verdict is the one that was overridden. To approve again
+    what the same person approved changes nothing.
 
     Args:
-        services: the opened workspace.
-        category: the category.
-        candidate: the bank version that was proposed and is judged again.
-        judgement: of now.
-        reason: why, in words; empty: that of the proposal.
+        services: The opened workspace.
+        category: The category.
+        candidate: The bank version that was proposed and is judged again.
+        judgement: Its judgement of now.
+        reason: Why, in words; empty: the reason of the proposal.
 
     Raises:
-        Refused: the same person proposed it, no proposal stands, or the bank cannot be used.
-        Fault: the ledger or the registry does not answer.
+        UnknownProposal: No proposal of this version is open.
+        OwnProposal: The same person proposed it.
+        ProductionChanged: Production changed after the candidate was judged.
+        InvalidBank: The bank is damaged.
+        LedgerUnavailable: The ledger does not answer.
+        RegistryUnavailable: MLflow does not answer.
     """
-    last = _last_change(services, category)
-    if last and last.proposal is not None and (last.to_version, last.who) == (candidate.version, who()):
+    proposal = check_approval(services, category, candidate.version)
+    if proposal is None:
         return _nothing_to_decide(services, candidate, judgement)
-    proposal = services.ledger.proposal(category, candidate.version)
     passed = judgement.verdict.passed
-    forced = proposal.forced and not passed and judgement.agrees_with(proposal.verdict)
+    forced = proposal.forced and not passed and judgement.record.agrees_with(proposal.verdict)
     action: Action = "promote" if passed or forced else "refuse"
     why = reason.strip() or f"approved: {proposal.reason}"
-    return _carry_out(services, candidate, judgement, action, why, forced=forced, proposal=proposal.sequence)
+    return _decide(services, candidate, judgement, action, why, forced=forced, proposal=proposal.sequence)
 
 
 def rollback(services: Services, category: str, *, reason: str, to: int | None = None) -> Rollback:
     """Bring back the version that was in production before, or the one that is named.
 
-    The same rollback again, after a crash say, is the one that there is: it goes down one step, not two. It is the same
-    while nothing else changed production, if the same person gives the same reason.
+    See `patchcore.lifecycle.production.checks.check_rollback` for the same rollback twice.
 
     Args:
-        services: the opened workspace.
-        category: the category.
-        reason: why, in words.
-        to: the version; None: the one before.
+        services: The opened workspace.
+        category: The category.
+        reason: Why, in words.
+        to: The version; None: the one before.
 
     Raises:
-        UsageError: there is no reason.
-        Refused: nothing was in production before, or the version named never was.
+        MissingReason: There is no reason.
+        CannotRollBack: No other version was in production before, or not the one that is named.
+        ProductionChanged: Another decision changed production meanwhile.
+        InvalidBank: The bank is damaged.
+        LedgerUnavailable: The ledger does not answer.
+        RegistryUnavailable: MLflow does not answer.
     """
-    require_reason(reason)
-    last = _last_change(services, category)
-    if last and (last.action, last.reason, last.who) == ("rollback", reason, who()) and to in {None, last.to_version}:
+    target = check_rollback(category, services.ledger.history(category), reason=reason, to=to, user=who())
+    if target.repeated:
         follow(services, category)
-        return Rollback(last, repeated=True)
-    production = services.ledger.production(category)
-    earlier = _earlier_versions(services, category)
-    version = to if to is not None else next(iter(earlier), None)
-    if version is None or version not in earlier:
-        raise Refused(
-            f"{category} cannot go back",
-            got="no version named" if version is None else f"version {version}",
-            expected=f"one that was in production before: {', '.join(map(str, earlier)) or 'there is none'}",
-            remedy=f"name one of these with --to, or run: patchcore promote {category} VERSION",
-        )
-    bank = bank_record(services, category, version)
-    require_usable(services, bank)
+        return Rollback(target.repeated, repeated=True)
+    bank = bank_record(services, category, target.version)
+    check_usable(services, bank)
     decision = services.ledger.decide(
         category,
         action="rollback",
-        to_version=version,
+        to_version=target.version,
         bank_sha256=bank.sha256,
         reason=reason,
         forced=False,
         verdict={},
         who=who(),
-        expected=production.decision if production else None,
+        expected=target.expected,
     )
     follow(services, category)
     return Rollback(decision, repeated=False)
 
 
-def require_reason(reason: str) -> None:
-    """Check that a reason says something.
-
-    Raises:
-        UsageError: it is empty.
-    """
-    if not reason.strip():
-        raise UsageError("a decision about production has a reason", "none", "a few words", "say it with --reason TEXT")
-
-
-def _carry_out(
+def _decide(
     services: Services,
     candidate: BankRecord,
     judgement: Judgement,
@@ -201,7 +189,7 @@ def _carry_out(
 ) -> Promotion:
     category, before = candidate.category, judgement.production
     if action != "refuse":
-        require_usable(services, candidate)
+        check_usable(services, candidate)
     decision = services.ledger.decide(
         category,
         action=action,
@@ -209,7 +197,7 @@ def _carry_out(
         bank_sha256=candidate.sha256,
         reason=reason,
         forced=forced,
-        verdict=judgement.record,
+        verdict=judgement.record.model_dump(mode="json"),
         who=who(),
         expected=before.decision if before else None,
         proposal=proposal,
@@ -219,16 +207,16 @@ def _carry_out(
 
 
 def _is_in_production(services: Services, candidate: BankRecord, judgement: Judgement) -> bool:
-    """Say whether there is nothing to decide.
+    """Say whether the candidate is in production, so that there is nothing to decide.
 
     Raises:
-        Refused: there was not when the candidate was judged, and there is now.
+        ProductionChanged: It was in production when it was judged, and production changed since.
     """
     before = judgement.production
     if before is None or before.version != candidate.version:
         return False
     if (now := services.ledger.production(candidate.category)) and now.decision != before.decision:
-        raise Refused(
+        raise ProductionChanged(
             f"bank {candidate.category} {candidate.version} was in production, which changed meanwhile",
             got=f"bank {now.version} since {now.since}",
             expected="production as it was when this decision was prepared",
@@ -238,35 +226,16 @@ def _is_in_production(services: Services, candidate: BankRecord, judgement: Judg
 
 
 def _nothing_to_decide(services: Services, candidate: BankRecord, judgement: Judgement) -> Promotion:
-    """Return what a command finds whose work is done: by another one, or by itself before it was killed."""
+    """Return the state after another command, or this one before it was killed, made the decision."""
     follow(services, candidate.category)
-    standing = _last_change(services, candidate.category)
-    return Promotion(candidate, judgement, None, services.ledger.production(candidate.category), standing)
+    last = last_change(services.ledger.history(candidate.category))
+    return Promotion(candidate, judgement, None, services.ledger.production(candidate.category), last)
 
 
-def _own_proposal(services: Services, candidate: BankRecord, reason: str, *, forced: bool) -> Decision | None:
-    """Return the proposal that this person made for this reason, while it stands."""
+def _same_proposal(services: Services, candidate: BankRecord, reason: str, *, forced: bool) -> Decision | None:
+    """Return the open proposal of this version that the same person made for the same reason; None if there is none."""
     try:
         made = services.ledger.proposal(candidate.category, candidate.version)
     except Refused:
         return None
     return made if (made.who, made.reason, made.forced) == (who(), reason, forced) else None
-
-
-def _last_change(services: Services, category: str) -> Decision | None:
-    """Return the decision that production rests on."""
-    changes = [each for each in services.ledger.history(category) if each.action in CHANGES_PRODUCTION]
-    return changes[-1] if changes else None
-
-
-def _earlier_versions(services: Services, category: str) -> list[int]:
-    """Return what going back leads to, the nearest first: a promotion goes one up, a rollback comes down again."""
-    ladder: list[int] = []
-    for decision in services.ledger.history(category):
-        if decision.action not in CHANGES_PRODUCTION:
-            continue
-        if decision.action == "rollback" and decision.to_version in ladder:
-            del ladder[ladder.index(decision.to_version) + 1 :]
-        else:
-            ladder.append(decision.to_version)
-    return [version for version in dict.fromkeys(ladder[-2::-1]) if version != ladder[-1]]

@@ -1,70 +1,91 @@
-"""The registry follows the ledger: the alias ``production``, and a tag on each version that is or was in production."""
+"""MLflow follows the ledger: the alias ``production``, and a tag on each version that is or was in production.
+
+MLflow keeps no history of an alias, and its last writer wins; so the ledger decides, and MLflow is made to match it.
+"""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from patchcore.adapters.ledger.records import CHANGES_PRODUCTION, Decision, EventKind
+from patchcore.lifecycle.mlflow_events import log_events
 from patchcore.lifecycle.services import Services, who
 
-_PATIENCE = 1.0  # seconds: between a decision and the last write to the registry that follows it
+_PATIENCE = 1.0  # seconds between a decision and the last write to MLflow that follows it
 
 
 @dataclass(frozen=True)
 class _Repair:
-    """Something in the registry that is not what the ledger says, in words, and what puts it right."""
+    """Something in MLflow that does not match the ledger: in words, and the call that repairs it."""
 
     words: str
-    make: Callable[[], None]
+    carry_out: Callable[[], None]
 
 
 def follow(services: Services, category: str) -> list[str]:
-    """Let alias and tags say what the ledger says, and return a line about each that did not.
+    """Make the alias and the tags match the ledger, and return a line about each that did not.
 
-    Somebody may decide anew while we write: whoever wrote looks at the ledger again, so that the last to write has
-    written what it says.
+    Another process may record a decision meanwhile. Each process reads the ledger again after it wrote, so the last one
+    to write has written what the ledger says.
 
     Raises:
-        Refused: the registry has lost the version in production.
-        Fault: the registry does not answer.
+        UnknownBank: MLflow has lost the version in production.
+        RegistryUnavailable: MLflow does not answer.
+        LedgerUnavailable: The ledger does not answer.
     """
-    said: list[str] = []
+    repaired: list[str] = []
     while True:
         history = services.ledger.history(category)
         repairs = list(_repairs(services, category, history)) if history else []
-        if services.ledger.history(category) != history:  # decided anew while the registry was asked
+        if services.ledger.history(category) != history:  # another decision was recorded while MLflow was asked
             continue
         for repair in repairs:
-            repair.make()
-            said.append(repair.words)
+            repair.carry_out()
+            repaired.append(repair.words)
         if not repairs or services.ledger.history(category) == history:
-            return said
+            return repaired
 
 
 def reconcile(services: Services, category: str) -> list[str]:
-    """Put right what a crash or a hand left behind in the registry, record that, and return a line about each.
+    """Repair MLflow so that it matches the ledger, record that as an event, and return a line about each repair.
 
-    What follows a decision that somebody else is carrying out at this moment is left to them for a while.
+    MLflow differs from the ledger after a crash, after somebody edited it, and for a moment after each decision:
+    the command that decided gets a second to write.
 
     Raises:
-        Refused: the registry has lost the version in production.
-        Fault: the registry does not answer.
+        UnknownBank: MLflow has lost the version in production.
+        RegistryUnavailable: MLflow does not answer.
+        LedgerUnavailable: The ledger does not answer.
     """
     history = services.ledger.history(category)
     if not (history and any(True for _ in _repairs(services, category, history))):
         return []
     time.sleep(_PATIENCE)
     before = services.registry.alias(category)
-    said = follow(services, category)
-    if said:
+    repaired = follow(services, category)
+    if repaired:
         production = services.ledger.production(category)
-        summary = {"was": before, "is": production.version if production else None, "repairs": said}
+        summary = {"was": before, "is": production.version if production else None, "repairs": repaired}
         services.ledger.record_event(category, EventKind.RECONCILE, summary, who=who())
-    return said
+    return repaired
+
+
+def reconcile_all(services: Services, category: str) -> list[str]:
+    """Repair MLflow so that it matches the ledger: alias, tags, and a run for each event. Return a line about each.
+
+    Raises:
+        UnknownBank: MLflow has lost the version in production.
+        RegistryUnavailable: MLflow does not answer.
+        LedgerUnavailable: The ledger does not answer.
+    """
+    repaired = reconcile(services, category)
+    for event in log_events(services, category):
+        repaired.append(f"MLflow had no run for record {event.sequence}, {event.action}; now it has one")
+    return repaired
 
 
 def production_tags(history: Sequence[Decision]) -> dict[int, str]:
-    """Return what the tag says of each version that is or was in production: when, by which decision, and by whom."""
+    """Return the tag of each version that is or was in production: when, by which decision, and by whom."""
     changes = [decision for decision in history if decision.action in CHANGES_PRODUCTION]
     followers = [*changes[1:], None]
     return {change.to_version: _tag(change, after) for change, after in zip(changes, followers, strict=False)}
@@ -89,10 +110,10 @@ def _alias_repairs(services: Services, category: str, history: Sequence[Decision
         return
     was = f"the alias production of {category} named {'nothing' if named is None else f'version {named}'}"
     if version is None:
-        words = f"{was}; it is removed, for the ledger says that nothing is in production"
+        words = f"{was}; it is removed, because the ledger has nothing in production"
         yield _Repair(words, lambda: registry.remove_alias(category))
     else:
-        words = f"{was}; it follows the ledger to version {version} again"
+        words = f"{was}; now it names version {version}, as in the ledger"
         yield _Repair(words, lambda: registry.set_alias(category, version))
 
 
@@ -100,7 +121,7 @@ def _tag_repairs(services: Services, category: str, wanted: Mapping[int, str]) -
     for version, text in services.registry.production_tags(category).items():
         right = wanted.get(version)
         if text != right:
-            words = f"the tag production of version {version} of {category} said {text!r}; it says {right!r} again"
+            words = f"the tag production of version {version} of {category} was {text!r}; now it is {right!r}"
             yield _Repair(words, _tagging(services, category, version, right))
 
 

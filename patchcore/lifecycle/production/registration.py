@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from patchcore._util.files import read_json
 from patchcore.adapters.ledger.records import BankRecord, DatasetVersion
@@ -15,29 +16,40 @@ from patchcore.steps.evaluate import metrics_of
 
 
 @dataclass(frozen=True)
-class Registered:
-    """A bank version as the ledger has it, what was measured of it, and whether it is a new one."""
+class RegisteredBank:
+    """A registered bank version.
+
+    Attributes:
+        bank: The ledger's record.
+        metrics: What was measured of it, by name; None where a metric is undefined.
+        threshold: The score above which an image is anomalous.
+        new: Whether it is a new version; False if its bytes were registered before.
+    """
 
     bank: BankRecord
     metrics: Mapping[str, float | None]
+    threshold: float
     new: bool
 
 
-def register(services: Services, category: str, *, tags: Mapping[str, str]) -> Registered:
-    """Register the bank that stands in the workspace; one that is known already keeps its version.
+def register(services: Services, category: str, *, tags: Mapping[str, str]) -> RegisteredBank:
+    """Register the bank in the workspace in MLflow and in the ledger; a bank that is known already keeps its version.
 
     Args:
-        services: the opened workspace.
-        category: whose bank.
-        tags: more tags for the run and the version, such as the flow run's id.
+        services: The opened workspace.
+        category: The category of the bank.
+        tags: More tags for the run and the version, such as the flow run's id.
 
     Raises:
-        Fault: the registry does not answer, or the ledger cannot be written.
+        InvalidBank: The bank's files are not those that were evaluated.
+        RegistryUnavailable: MLflow does not answer.
+        LedgerUnavailable: The ledger cannot be written.
     """
     workspace = services.workspace
     manifest = read_manifest(workspace.manifest(category))
     dataset = services.ledger.dataset_of(category, manifest.sha256) or record_dataset(services, category)
-    build = _build(services, category, dataset, tags)
+    built = read_json(workspace.build_metrics(category))
+    build = _build(services, category, dataset, tags, _metrics_of_build(built))
     known = services.registry.find(category, build.bank_sha256)
     registered = known or services.registry.register(category, build)
     bank = services.ledger.record_bank(
@@ -51,7 +63,7 @@ def register(services: Services, category: str, *, tags: Mapping[str, str]) -> R
         evaluation_sha256=build.evaluation_sha256,
         metrics=build.metrics,
     )
-    return Registered(bank, build.metrics, new=known is None)
+    return RegisteredBank(bank, build.metrics, float(built["threshold"]["value"]), new=known is None)
 
 
 def flat_params(params: Params) -> dict[str, object]:
@@ -59,7 +71,13 @@ def flat_params(params: Params) -> dict[str, object]:
     return params.model_dump(mode="json", by_alias=True)
 
 
-def _build(services: Services, category: str, dataset: DatasetVersion, tags: Mapping[str, str]) -> BankBuild:
+def _build(
+    services: Services,
+    category: str,
+    dataset: DatasetVersion,
+    tags: Mapping[str, str],
+    metrics_of_build: Mapping[str, float | None],
+) -> BankBuild:
     workspace = services.workspace
     results = workspace.evaluation_results(category)
     report = read_json(workspace.metrics(category))
@@ -68,7 +86,7 @@ def _build(services: Services, category: str, dataset: DatasetVersion, tags: Map
         bank_sha256=report["bank_sha256"],
         run_name=f"{category} data-set version {dataset.number}",
         params=flat_params(services.params),
-        metrics=metrics_of(report) | _covering(services, category),
+        metrics=metrics_of(report) | dict(metrics_of_build),
         dataset_version=dataset.number,
         dataset_sha256=dataset.sha256,
         evaluation_sha256=report["evaluation_sha256"],
@@ -86,8 +104,8 @@ def _build(services: Services, category: str, dataset: DatasetVersion, tags: Map
     )
 
 
-def _covering(services: Services, category: str) -> dict[str, float | None]:
-    built = read_json(services.workspace.build_metrics(category))
+def _metrics_of_build(built: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the numbers that are registered of a build, from what the build stage wrote."""
     coreset = built["coreset"]
     return {
         "threshold": built["threshold"]["value"],

@@ -147,10 +147,10 @@ def test_production_at_a_time_says_since_and_until(known: Ledger) -> None:
 def test_a_promotion_that_comes_too_late_is_refused_with_the_winner(known: Ledger) -> None:
     first = _promote(known, 1)
     _promote(known, 2)
-    with pytest.raises(Refused, match=r"bank 2, made so by ann at .* expected production as it was"):
+    with pytest.raises(Refused, match=r"bank 2, by ann at .* expected production as it was"):
         _promote(known, 3, expected=first)
     _promote(known, 1, "rollback")
-    with pytest.raises(Refused, match="bank 1, made so by ann"):  # bank 1 again, but by another decision
+    with pytest.raises(Refused, match="bank 1, by ann"):  # bank 1 again, but by another decision
         _promote(known, 3, expected=first)
     assert len(known.history("bottle")) == 3
 

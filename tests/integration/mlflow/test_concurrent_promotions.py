@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from patchcore.config.workspace import Workspace
-from patchcore.lifecycle.production import promotion
-from patchcore.lifecycle.production.reconciliation import production_tags
+from patchcore.lifecycle.production.reconciliation import production_tags, reconcile
 from patchcore.lifecycle.services import Services, open_services
 from tests.support.places import REPOSITORY
 from tests.support.registered_banks import CATEGORY, promote, register
@@ -50,7 +49,7 @@ def test_of_16_processes_that_promote_at_once_exactly_one_wins_each_time(service
         assert sorted(code for code, _ in outcomes.values()) == [0] + [3] * (RACERS - 1), outcomes
         (winner,) = (version for version, (code, _) in outcomes.items() if code == 0)
         for version, (code, error) in outcomes.items():
-            assert code == 0 or f"got bank {winner}, made so by worker {winner} at" in error, (version, error)
+            assert code == 0 or f"got bank {winner}, by worker {winner} at" in error, (version, error)
         winners.append(winner)
     assert len(winners) == ROUNDS + 1
     history = services.ledger.history(CATEGORY)
@@ -61,7 +60,7 @@ def test_of_16_processes_that_promote_at_once_exactly_one_wins_each_time(service
     assert services.registry.alias(CATEGORY) == winners[-1]
     tags = services.registry.production_tags(CATEGORY)
     assert {version: text for version, text in tags.items() if text} == production_tags(history)
-    assert promotion.reconcile(services, CATEGORY) == []  # the registry had followed
+    assert reconcile(services, CATEGORY) == []  # the registry had followed
     assert services.ledger.verify().ok
 
 

@@ -14,6 +14,7 @@ from patchcore.config.workspace import Workspace
 from patchcore.errors import Refused
 from patchcore.lifecycle.bank_cache import bank_record
 from patchcore.lifecycle.production import promotion
+from patchcore.lifecycle.production.gating import judge
 from patchcore.lifecycle.services import Services, open_services
 from tests.support.errors import line_of
 
@@ -123,15 +124,15 @@ def test_an_alias_moved_by_hand_follows_the_ledger_again(
     assert production(services) == 2
 
 
-def test_reconcile_says_on_stderr_and_in_json_what_it_put_right(services: Services, run: Run) -> None:
+def test_reconcile_reports_each_repair_on_stderr_and_in_json(services: Services, run: Run) -> None:
     root = services.workspace.root
     services.registry.set_alias("cell", 1)
     done = run("reconcile", "cell", "--json", "-w", root)
     value = json.loads(done.stdout)
     assert (done.returncode, value["production"], len(value["reconciled"])) == (0, 2, 1)
-    assert "named version 1; it follows the ledger to version 2 again" in value["reconciled"][0]
+    assert "named version 1; now it names version 2, as in the ledger" in value["reconciled"][0]
     again = run("reconcile", "cell", "-w", root)
-    assert again.stdout.strip() == "cell: version 2 is in production; the registry says so"
+    assert again.stdout.strip() == "cell: version 2 is in production; MLflow matches the ledger"
     services.registry.set_alias("cell", 1)
     done = run("promote", "cell", 2, "--json", "-w", root)
     assert json.loads(done.stdout)["reconciled"] == value["reconciled"]
@@ -169,7 +170,7 @@ def test_one_person_proposes_and_another_one_approves(
     assert (done.returncode, value["promoted"], value["proposed"], value["production"]) == (0, False, True, 2)
     own = run("promote", "cell", 1, "--approve", "--json", "-w", root)
     assert own.returncode == 3
-    assert "nobody approves his own proposal" in line_of(json.loads(own.stdout)["error"])
+    assert "you cannot approve your own proposal" in line_of(json.loads(own.stdout)["error"])
     assert production(services) == 2
     monkeypatch.setenv("PATCHCORE_USER", "another")
     approved = json.loads(run("promote", "cell", 1, "--approve", "--json", "-w", root).stdout)
@@ -185,7 +186,7 @@ def test_one_person_proposes_and_another_one_approves(
 
 def test_a_judgement_does_not_outlive_the_production_that_it_was_reached_against(services: Services) -> None:
     bank = bank_record(services, "cell", 1)
-    judgement = promotion.judge(services, "cell", bank)  # against version 2
+    judgement = judge(services, "cell", bank)  # against version 2
     assert judgement.verdict.passed
     promotion.rollback(services, "cell", reason="somebody else was quicker")
     with pytest.raises(Refused, match="changed meanwhile"):
@@ -207,10 +208,10 @@ def test_a_bank_that_cannot_be_used_does_not_come_back_to_production(services: S
 
 def test_a_bank_measured_on_another_evaluation_set_is_measured_again(services: Services) -> None:
     bank = bank_record(services, "cell", 1)
-    before = promotion.judge(services, "cell", bank)
+    before = judge(services, "cell", bank)
     removed = sorted((services.workspace.evaluation("cell") / "good").iterdir())[0]
     removed.unlink()
-    after = promotion.judge(services, "cell", bank)
+    after = judge(services, "cell", bank)
     assert "met: normal evaluation images 6 >= 6" in before.verdict.reasons
     assert "failed: normal evaluation images 5 < 6" in after.verdict.reasons
     assert any("of version 2 in production" in reason for reason in after.verdict.reasons)

@@ -10,6 +10,7 @@ from patchcore.errors import Fault, Refused
 from patchcore.lifecycle.bank_cache import bank_record
 from patchcore.lifecycle.evidence.verification import verify
 from patchcore.lifecycle.production import promotion, reconciliation
+from patchcore.lifecycle.production.gating import judge
 from patchcore.lifecycle.production.reconciliation import production_tags
 from patchcore.lifecycle.services import Services, open_services
 from tests.support.registered_banks import CATEGORY, promote, with_gate
@@ -39,30 +40,30 @@ def test_a_version_says_since_when_it_is_in_production_and_when_it_was_replaced(
     assert candidates.ledger.events(CATEGORY, "reconcile") == []  # nothing was wrong at any time
 
 
-def test_what_a_hand_moved_is_put_right_said_and_recorded_once(candidates: Services) -> None:
+def test_what_somebody_moved_is_repaired_reported_and_recorded_once(candidates: Services) -> None:
     promote(candidates, 1)
     promote(candidates, 2)
     right = tags(candidates)
     candidates.registry.set_alias(CATEGORY, 3)
     candidates.registry.set_production_tag(CATEGORY, 3, "since ever")
     candidates.registry.set_production_tag(CATEGORY, 2, None)
-    said = promotion.reconcile(candidates, CATEGORY)
+    said = reconciliation.reconcile(candidates, CATEGORY)
     assert len(said) == 3
-    assert f"the alias production of {CATEGORY} named version 3; it follows the ledger to version 2 again" in said
+    assert f"the alias production of {CATEGORY} named version 3; now it names version 2, as in the ledger" in said
     assert any("version 3" in line and "'since ever'" in line for line in said)
     assert candidates.registry.alias(CATEGORY) == 2
     assert tags(candidates) == right
     (event,) = candidates.ledger.events(CATEGORY, "reconcile")
     assert event.summary == {"was": 3, "is": 2, "repairs": said}
     assert event.who == "ann"
-    assert promotion.reconcile(candidates, CATEGORY) == []
+    assert reconciliation.reconcile(candidates, CATEGORY) == []
     assert len(candidates.ledger.events(CATEGORY)) == 1
 
 
 def test_an_alias_that_is_gone_comes_back(candidates: Services) -> None:
     promote(candidates, 1)
     candidates.registry.remove_alias(CATEGORY)
-    (line,) = promotion.reconcile(candidates, CATEGORY)
+    (line,) = reconciliation.reconcile(candidates, CATEGORY)
     assert "named nothing" in line
     assert candidates.registry.alias(CATEGORY) == 1
 
@@ -70,7 +71,7 @@ def test_an_alias_that_is_gone_comes_back(candidates: Services) -> None:
 def test_an_alias_that_no_promotion_made_goes(candidates: Services) -> None:
     candidates.registry.set_alias(CATEGORY, 3)
     # A ledger that knows no decision at all may be another plant's: it takes nothing away.
-    assert promotion.reconcile(candidates, CATEGORY) == []
+    assert reconciliation.reconcile(candidates, CATEGORY) == []
     promote(candidates, 1, propose=True)
     assert candidates.registry.alias(CATEGORY) is None  # a proposal puts nothing in production
 
@@ -103,7 +104,7 @@ def test_who_wrote_looks_again_whether_somebody_decided_meanwhile(
     def slow(category: str, version: int) -> None:
         if version == 2:  # meanwhile somebody else decides for 3, and is done before this write
             monkeypatch.setattr(registry, "set_alias", set_alias)
-            promotion.promote(candidates, CATEGORY, bank, promotion.judge(candidates, CATEGORY, bank), reason="quick")
+            promotion.promote(candidates, CATEGORY, bank, judge(candidates, CATEGORY, bank), reason="quick")
             assert registry.alias(CATEGORY) == 3
         set_alias(category, version)
 
@@ -126,7 +127,7 @@ def test_versions_that_were_deleted_by_hand_need_no_tag(candidates: Services) ->
     assert candidates.registry.alias(CATEGORY) == 2
 
 
-def test_the_gate_asks_the_ledger_what_was_measured_whatever_mlflow_says_by_now(candidates: Services) -> None:
+def test_the_gate_judges_the_metrics_in_the_ledger_not_those_in_mlflow(candidates: Services) -> None:
     promote(candidates, 1)
     measured = bank_record(candidates, CATEGORY, 2).metrics
     assert measured is not None
@@ -136,13 +137,13 @@ def test_the_gate_asks_the_ledger_what_was_measured_whatever_mlflow_says_by_now(
     candidates.registry._client.set_model_version_tag(CATEGORY, "2", "evaluation_sha256", "0" * 64)
     done = promote(candidates, 2)
     assert done.promoted
-    assert done.judgement.record["metrics"] == measured
+    assert done.judgement.record.metrics == measured
     (problem,) = verify(candidates).problems
     expected = f"MLflow says image_auroc 0.123, measured was {measured['image_auroc']}"
     assert problem == f"bank {CATEGORY} 2 is not the one that was recorded: {expected}"
 
 
-def test_a_rollback_that_is_run_again_is_the_one_that_there_is(candidates: Services) -> None:
+def test_the_same_rollback_again_changes_nothing(candidates: Services) -> None:
     for version in (1, 2, 3):
         promote(candidates, version)
     back = promotion.rollback(candidates, CATEGORY, reason="it missed a crack")
@@ -157,7 +158,7 @@ def test_a_rollback_that_is_run_again_is_the_one_that_there_is(candidates: Servi
         promotion.rollback(candidates, CATEGORY, reason="it missed a third one")
 
 
-def test_what_a_decision_is_about_to_bring_about_is_no_repair(
+def test_a_decision_that_mlflow_has_not_followed_yet_is_no_repair(
     candidates: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A score asks while somebody promotes: between the record and the alias, and in the middle of its questions."""
@@ -168,7 +169,7 @@ def test_what_a_decision_is_about_to_bring_about_is_no_repair(
         monkeypatch.setattr(promotion, "follow", follow)
         finishing = threading.Timer(reconciliation._PATIENCE / 4, follow, (services, category))
         finishing.start()
-        assert promotion.reconcile(others, CATEGORY) == []
+        assert reconciliation.reconcile(others, CATEGORY) == []
         finishing.join()
         return []
 
@@ -184,7 +185,7 @@ def test_what_a_decision_is_about_to_bring_about_is_no_repair(
         return found
 
     monkeypatch.setattr(candidates.ledger, "history", then)
-    assert promotion.reconcile(candidates, CATEGORY) == []
+    assert reconciliation.reconcile(candidates, CATEGORY) == []
     assert candidates.registry.alias(CATEGORY) == 3
     assert candidates.ledger.events(CATEGORY, "reconcile") == []
 
@@ -196,5 +197,5 @@ def test_a_promotion_by_force_is_done_when_it_is_run_again(candidates: Services)
     first = promote(strict, 2, **words)
     again = promote(strict, 2, **words)
     assert (first.promoted, first.forced) == (True, True)
-    assert (again.decision, again.standing, again.forced) == (None, first.decision, True)
+    assert (again.decision, again.last_change, again.forced) == (None, first.decision, True)
     assert len(strict.ledger.history(CATEGORY)) == 2

@@ -21,6 +21,7 @@ from patchcore.lifecycle import events
 from patchcore.lifecycle.event_summaries import describe
 from patchcore.lifecycle.git_commits import ingest_message
 from patchcore.lifecycle.intake.retrain_trigger import due_work, last_rebuild, situation
+from patchcore.lifecycle.production.results import RetrainResult, RetrainSkipped
 from patchcore.lifecycle.services import Services, open_services
 from tests.integration.prefect.test_flows import latest_artifact
 from tests.support.servers import free_port
@@ -271,7 +272,8 @@ def test_a_rebuild_that_is_due_happens_once_although_nothing_came(
 
     monkeypatch.setattr(module, "datetime", Clock)
     result = module.retrain(str(workspace.root), "cell", drop=True)
-    assert (result["bank_version"], result["new"]) == (3, True)
+    assert isinstance(result, RetrainResult)
+    assert (result.bank_version, result.new) == (3, True)
     assert read_json(workspace.build_metrics("cell"))["coreset"]["arrivals"] == 1
     assert recorded_events(workspace, "retrain")[-1].summary["rebuilt"] is True
     assert "last built from nothing 8 days ago, at most 7" in latest_artifact("schedule-cell")
@@ -290,5 +292,6 @@ def test_in_quiet_hours_a_scheduled_retrain_leaves_the_drop_folder_alone(
     workspace.drop("cell").mkdir(parents=True)
     shutil.copy(cells.new[0], workspace.drop("cell"))
     result = retrain(str(workspace.root), "cell", drop=True)
-    assert result["reason"].startswith("quiet hours")
+    assert isinstance(result, RetrainSkipped)
+    assert result.reason.startswith("quiet hours")
     assert len(list(workspace.drop("cell").iterdir())) == 1

@@ -253,11 +253,12 @@ def latest_artifact(key: str) -> str:
 
 def test_a_scheduled_retrain_does_nothing_when_nothing_waits_and_says_why(promoted: Workspace) -> None:
     from flows.retrain import retrain
+    from patchcore.lifecycle.production.results import RetrainSkipped
 
     before = promoted.lock_file.stat().st_mtime_ns, open_services(promoted.root).versioning.head()
     events = open_services(promoted.root).ledger.events("cell")
     why = "no file waits, fewer than 1"
-    expected = {"category": "cell", "promoted": False, "new": False, "reason": why}
+    expected = RetrainSkipped(category="cell", promoted=False, new=False, reason=why)
     assert retrain(str(promoted.root), "cell", drop=True) == expected
     assert (promoted.lock_file.stat().st_mtime_ns, open_services(promoted.root).versioning.head()) == before
     assert why in latest_artifact("schedule-cell")

@@ -13,9 +13,11 @@ from PIL import Image
 from patchcore._util.files import sha256_of
 from patchcore.adapters.ledger.records import Event
 from patchcore.errors import Fault
+from patchcore.lifecycle.anchor_result import AnchorResult
 from patchcore.lifecycle.dataset_records import record_dataset
 from patchcore.lifecycle.intake.retrain_trigger import due_work, situation
 from patchcore.lifecycle.production import promotion
+from patchcore.lifecycle.production.registration import RegisteredBank
 from patchcore.lifecycle.services import Services
 from tests.support.registered_banks import CATEGORY, promote, register
 from tests.support.servers import free_port
@@ -37,7 +39,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
         monkeypatch.setattr(ingest, name, getattr(ingest, name).fn)
     monkeypatch.setattr(publish, "log_runs", publish.log_runs.fn)
     for module in (ingest, retrain):
-        monkeypatch.setattr(module, "anchor_ledger", lambda _: {})
+        monkeypatch.setattr(module, "anchor_ledger", lambda _: AnchorResult(size=0, head="", places=(), failures=()))
     for name in ("create_markdown_artifact", "create_table_artifact"):
         monkeypatch.setattr(artifacts, name, lambda **_: None)
     monkeypatch.setattr(publish, "notify", lambda _, text: said.append(text))
@@ -51,10 +53,7 @@ def without_stages(candidates: Services, told: Told, monkeypatch: pytest.MonkeyP
 
     bank = candidates.ledger.bank(CATEGORY, 1)
     assert bank is not None
-    found = {
-        "category": CATEGORY, "dataset_version": 1, "dataset_sha256": bank.dataset_sha256, "bank_version": 1,
-        "bank_sha256": bank.sha256, "run_id": bank.run_id, "metrics": {}, "threshold": 1.0, "new": True,
-    }  # fmt: skip
+    found = RegisteredBank(bank, {}, threshold=1.0, new=True)
     monkeypatch.setattr(module, "register", lambda *_: found)
     monkeypatch.setattr(module, "push", lambda _: None)
     monkeypatch.setattr(type(candidates.versioning), "stages_to_run", lambda *_: [])
@@ -66,7 +65,7 @@ def without_stages(candidates: Services, told: Told, monkeypatch: pytest.MonkeyP
 def retrain(services: Services, **options: bool) -> dict[str, Any]:
     from flows.retrain import retrain as flow
 
-    return flow.fn(str(services.workspace.root), CATEGORY, **options)
+    return flow.fn(str(services.workspace.root), CATEGORY, **options).model_dump()
 
 
 def outcomes(services: Services) -> list[str]:
@@ -125,7 +124,7 @@ def test_a_bank_that_a_person_went_back_from_stays_out_when_its_images_are_back(
     withdraw(services, bad_image(services, draw))
     result = retrain(services)
     assert (result["promoted"], result["production"]) == (False, 4)
-    assert "bank version 1 of part was decided on before and stays out of production" in capfd.readouterr().err
+    assert "bank version 1 of part was judged before and stays out of production" in capfd.readouterr().err
 
 
 def test_images_that_a_person_restored_are_recorded_by_the_retrain_that_finds_them(

@@ -1,10 +1,10 @@
-import json
 import math
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 
 import pytest
 
-from patchcore.evaluation.gate import Evaluation, Incumbent, Rules, as_json, judge
+from patchcore.config.params import GateParams
+from patchcore.evaluation.gate import Evaluation, Incumbent, Rule, Rules, judge
 
 RULES = Rules(
     image_auroc_at_least=0.9,
@@ -43,7 +43,7 @@ def test_a_first_bank_below_its_floor_is_refused() -> None:
     assert judge(measured(image_auroc=0.89), RULES, None).failures == ("failed: image_auroc 0.8900 < 0.9000",)
 
 
-def test_all_failures_are_told_not_only_the_first() -> None:
+def test_all_failures_are_reported_not_only_the_first() -> None:
     poor = Evaluation({"image_auroc": 0.5, "pixel_auroc": 0.5, "aupro": 0.5}, 9, 11, True, GOOD.evaluation_sha256)
     verdict = judge(poor, RULES, INCUMBENT)
     assert not verdict.passed
@@ -107,7 +107,7 @@ def test_an_undefined_image_auroc_fails() -> None:
     assert "undefined" in verdict.failures[1]
 
 
-def test_numbers_that_would_be_the_same_when_rounded_are_told_in_full() -> None:
+def test_numbers_that_are_equal_when_rounded_are_shown_in_full() -> None:
     (failure,) = judge(measured(image_auroc=0.9 - 1e-9), RULES, None).failures
     assert failure == f"failed: image_auroc {0.9 - 1e-9!r} < 0.9"
 
@@ -159,13 +159,32 @@ def test_a_floor_is_met_when_it_is_reached_exactly() -> None:
     assert judge(exact, RULES, None).passed
 
 
-def test_a_recorded_verdict_holds_all_that_it_was_reached_from_as_strict_json() -> None:
-    candidate = measured(aupro=math.nan)
-    record = as_json(RULES, candidate, INCUMBENT, verdict := judge(candidate, RULES, INCUMBENT))
-    assert json.loads(json.dumps(record, allow_nan=False)) == record
-    assert (record["passed"], record["reasons"]) == (False, list(verdict.reasons))
-    assert record["metrics"] == {"image_auroc": 0.95, "pixel_auroc": 0.9, "aupro": "nan"}
-    assert (record["rules"], record["evaluation_sha256"]) == (asdict(RULES), "a" * 64)
-    assert record["incumbent"] == {"version": 7, "metrics": OLD.metrics}
-    lost = as_json(RULES, GOOD, Incumbent(7, "lost"), judge(GOOD, RULES, Incumbent(7, "lost")))
-    assert lost["incumbent"] == {"version": 7, "trouble": "lost"}
+@pytest.mark.parametrize("candidate", [GOOD, measured(image_auroc=0.5), measured(aupro=0.1)])
+@pytest.mark.parametrize("incumbent", [None, INCUMBENT])
+def test_a_rule_about_a_number_is_met_if_the_value_reaches_the_limit(
+    candidate: Evaluation, incumbent: Incumbent | None
+) -> None:
+    numbers = [rule for rule in judge(candidate, RULES, incumbent).rules if rule.limit is not None]
+    assert len(numbers) == (5 if incumbent is None else 8)
+    assert all(rule.value is not None and rule.met is (rule.value >= rule.limit) for rule in numbers if rule.limit)
+
+
+def test_rules_are_named_as_in_params_and_carry_their_numbers() -> None:
+    verdict = judge(measured(image_auroc=0.5), RULES, INCUMBENT)
+    assert [rule.rule.value for rule in verdict.rules] == [
+        "image_auroc_at_least", "pixel_auroc_at_least", "aupro_at_least", "normals_at_least", "defects_at_least",
+        "image_auroc_drop_at_most", "pixel_auroc_drop_at_most", "aupro_drop_at_most",
+    ]  # fmt: skip
+    floor, drop = verdict.failed_rules
+    assert (floor.rule, floor.value, floor.limit) == (Rule.IMAGE_AUROC_FLOOR, 0.5, 0.9)
+    assert (drop.rule, drop.value, drop.limit) == (Rule.IMAGE_AUROC_DROP, 0.5, 0.955 - 0.01)
+    (invalid,) = judge(measured(f1_max=math.inf), RULES, None).failed_rules
+    assert (invalid.rule, invalid.value, invalid.limit) == (Rule.VALID_METRIC, math.inf, None)
+    (lost,) = judge(GOOD, RULES, Incumbent(7, "lost")).failed_rules
+    assert (lost.rule, lost.value, lost.limit) == (Rule.COMPARABLE, None, None)
+
+
+def test_the_rules_of_the_gate_are_those_of_params() -> None:
+    named = set(GateParams.model_fields) - {"second_person"}
+    assert named == {field.name for field in fields(Rules)}
+    assert named == {rule.value for rule in Rule} - {Rule.VALID_METRIC.value, Rule.COMPARABLE.value}
