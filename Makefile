@@ -55,7 +55,7 @@ format: .venv/ready
 constraints:
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --editable '.[demo,dev,docs]'
+	$(BIN)/pip install --quiet --editable '.[pipeline,demo,dev,docs]'
 	$(BIN)/pip freeze --exclude-editable > .constraints.txt
 	touch .venv/ready
 
@@ -73,5 +73,5 @@ clean:
 .venv/ready: pyproject.toml .constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, got $$($(PYTHON) --version); name one with: make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint .constraints.txt --editable '.[demo,dev,docs]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint .constraints.txt --editable '.[pipeline,demo,dev,docs]'
 	@touch $@

@@ -80,6 +80,12 @@ class StageFailed(Fault):
     code = "stage-failed"
 
 
+class MissingExtra(Fault):
+    """A command needs libraries that are installed with ``patchcore-lifecycle[pipeline]``."""
+
+    code = "missing-extra"
+
+
 class CannotWrite(Fault):
     """The disk did not take what had to be written."""
 

@@ -8,7 +8,6 @@ evaluation_copy_of, near_copy_of (the path of the image that it repeats). What d
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -195,28 +194,43 @@ def _docs_action(context: Any, folder: Path) -> Any:
     return _great_expectations().checkpoint.UpdateDataDocsAction(name=_SITE, site_names=[_SITE])
 
 
+_OVERVIEW = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Data Docs</title>
+<style>
+body { font: 15px sans-serif; margin: 2em }
+td, th { text-align: left; vertical-align: top; padding: .4em 1em; border-bottom: 1px solid #ccc }
+.failed { background: #fdd }
+</style>
+<h1>Images: {{ "passed" if validation.passed else "failed" }}</h1>
+<table>
+<tr><th>Check<th>Verdict<th>Expected<th>Observed<th>Offending</tr>
+{% for check in validation.checks %}
+<tr class="{{ "passed" if check.passed else "failed" }}">
+<td>{{ check.name }}<td>{{ "passed" if check.passed else "failed" }}<td>{{ check.expected }}<td>{{ check.observed }}<td>
+{%- for path, found in offending(check)[:shown] %}{{ path }}: {{ found }}<br>{% endfor %}
+{%- if offending(check)|length > shown %}and {{ offending(check)|length - shown }} more{% endif %}</tr>
+{% endfor %}
+</table>
+{% for page in pages %}<p><a href="{{ page }}">Details</a></p>
+{% endfor %}
+</html>
+"""
+
+
 def _write_overview(folder: Path, validation: Validation) -> None:
     """Put a plain table before the generated pages: their own index fetches scripts and is blank offline."""
-    details = sorted((folder / "validations").rglob("*.html"))
-    links = "".join(f'<p><a href="{escape(page.relative_to(folder).as_posix())}">Details</a></p>' for page in details)
-    rows = "".join(_overview_row(check) for check in validation.checks)
-    page = (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Data Docs</title><style>'
-        "body{font:15px sans-serif;margin:2em}td,th{text-align:left;vertical-align:top;padding:.4em 1em;"
-        "border-bottom:1px solid #ccc}.failed{background:#fdd}</style>"
-        f"<h1>Images: {'passed' if validation.passed else 'failed'}</h1><table>"
-        f"<tr><th>Check<th>Verdict<th>Expected<th>Observed<th>Offending</tr>{rows}</table>{links}</html>\n"
+    from jinja2 import Environment, StrictUndefined
+
+    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(_OVERVIEW)
+    page = template.render(
+        validation=validation,
+        offending=lambda check: list(zip(check.offending, check.found, strict=True)),
+        shown=_SHOWN,
+        pages=[page.relative_to(folder).as_posix() for page in sorted((folder / "validations").rglob("*.html"))],
     )
     files.write_bytes(folder / "index.html", page.encode())
-
-
-def _overview_row(check: Check) -> str:
-    verdict = "passed" if check.passed else "failed"
-    pairs = list(zip(check.offending, check.found, strict=True))
-    named = [escape(f"{path}: {found}") for path, found in pairs[:_SHOWN]]
-    named += [f"and {len(pairs) - _SHOWN} more"] if len(pairs) > _SHOWN else []
-    cells = (escape(check.name), verdict, escape(check.expected), escape(check.observed), "<br>".join(named))
-    return f'<tr class="{verdict}">' + "".join(f"<td>{cell}" for cell in cells) + "</tr>"
 
 
 def _great_expectations() -> Any:

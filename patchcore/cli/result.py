@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from patchcore._util.model import Model
-from patchcore.errors import Interrupted, PatchcoreError, Unexpected
+from patchcore.errors import Interrupted, MissingExtra, PatchcoreError, Unexpected
 
 Value = TypeVar("Value", bound="Model | dict[str, Any]")
 
@@ -80,10 +80,22 @@ def _outcome_of(work: Callable[[], Outcome[Value]]) -> Outcome[Value]:
         return Outcome(None, error)
     except KeyboardInterrupt:
         return Outcome(None, Interrupted("stopped", "an interrupt", "the end of the work", "run the command again"))
+    except ModuleNotFoundError as error:
+        return Outcome(None, _missing(error))
     except Exception as error:  # noqa: BLE001  # the last word of the process: what nobody foresaw is a fault of ours
         traceback.print_exc()
         got = f"{type(error).__name__}: {error}"
         return Outcome(None, Unexpected("the command failed", got, "no error", "report it with the lines above"))
+
+
+def _missing(error: ModuleNotFoundError) -> PatchcoreError:
+    """Return the error for a library that is not installed: the wheel alone brings what the library needs."""
+    return MissingExtra(
+        "the command needs a library that is not installed",
+        got=f"no module {error.name or error}",
+        expected="the libraries that commands on a workspace need",
+        remedy="install them with: pip install 'patchcore-lifecycle[pipeline]'",
+    )
 
 
 def _json(value: Model | dict[str, Any] | None, error: PatchcoreError | None) -> str:
