@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from patchcore.adapters.ledger.records import ImageScore, RecordedBatch
+from patchcore.adapters.ledger.records import EventKind, ImageScore, RecordedBatch
 from patchcore.adapters.ledger.times import now
 from patchcore.adapters.versioning.repository import code_version
 from patchcore.lifecycle.batch_inputs import Found, Received, find
@@ -101,4 +101,4 @@ def _record_event(services: Services, compared: ReplayRecord) -> None:
     summary = compared.model_dump(mode="json", include=whole)
     summary |= {"different": [entry.path for entry in compared.different]}
     summary |= {"missing": [entry.path for entry in compared.missing]}
-    services.ledger.record_event(compared.category, "replay", summary, who=who())
+    services.ledger.record_event(compared.category, EventKind.REPLAY, summary, who=who())
