@@ -1,1 +1,1 @@
-"""The stories of a bank's life as Prefect flows, and the command line that tells them."""
+"""Prefect flows: ingest, retrain, promote, roll back, score, and how they are served."""

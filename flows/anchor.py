@@ -1,4 +1,4 @@
-"""The ledger's state, written down outside of it after what changed it."""
+"""Write the ledger's state to places outside the ledger after a change."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from patchcore.lifecycle.services import open_services
 
 @task(task_run_name="anchor the ledger", cache_policy=NO_CACHE)
 def anchor_ledger(workspace: str, *, git: bool = True) -> dict[str, Any]:
-    """Anchor the ledger; a place that cannot be written is told, and fails nothing that was done.
+    """Anchor the ledger; a place that cannot be written causes a warning and no error.
 
     Args:
-        workspace: the workspace's folder.
-        git: also as a tag. Not for every batch: there would be thousands.
+        workspace: The workspace's folder.
+        git: Also as a git tag. Not for batches, because there would be thousands of tags.
     """
     return anchor_and_tell(open_services(workspace), git=git)

@@ -1,4 +1,4 @@
-"""Every flow with its schedule, served from this process until it is stopped, beside a look at the drop folders."""
+"""Serve every flow with its schedule from this process until it is stopped, and watch the drop folders."""
 
 import asyncio
 import signal
@@ -16,12 +16,12 @@ _PATIENCE = 10.0  # seconds for the runner to pause its schedules and stop
 
 
 def deployments(workspace: str) -> list[Any]:
-    """Return the deployments of a workspace: a scheduled retrain a category, and every flow to be started by hand."""
+    """Return the deployments of a workspace: a scheduled retrain per category, and every flow to start by hand."""
     from prefect.schedules import Cron
 
-    # No concurrency limit of Prefect's: it hands out leases from a server's memory. Without a server of the user's,
-    # the process of a flow run has one of its own, which knows no lease and cancels the run; and a server that is
-    # started again has forgotten whom it gave the slot to. One run at a time is `limit` below and the workspace's lock.
+    # Prefect's concurrency limits are not used: they are leases in the memory of a server. Without a server of the
+    # user's, the process of a flow run starts its own, which has no such lease and cancels the run; and a server that
+    # restarts forgets the leases. `limit` below and the workspace's lock allow one run at a time.
     params = open_services(workspace).params
     served = [
         retrain.to_deployment(
@@ -37,7 +37,7 @@ def deployments(workspace: str) -> list[Any]:
 
 
 def serve(workspace: str) -> None:
-    """Serve the deployments of a workspace, and watch its drop folders; returns when it is interrupted."""
+    """Serve the deployments of a workspace, and watch its drop folders; return when interrupted."""
     asyncio.run(_serve(deployments(workspace), workspace))
 
 
@@ -53,9 +53,9 @@ async def _serve(served: Sequence[Any], workspace: str | None = None) -> None:
     waiting.cancel()
     if watching:
         watching.cancel()
-    # A cancellation that comes while the process of a flow run ends may be lost in Prefect's runner: it is asked again.
+    # Prefect's runner can lose a cancellation that comes while the process of a flow run ends, so it is repeated.
     while not serving.done():
         serving.cancel()
         await asyncio.wait({serving}, timeout=_PATIENCE)
     if not serving.cancelled():
-        serving.result()  # raises what ended it
+        serving.result()  # raises the error that ended it

@@ -58,7 +58,7 @@ def ingest(workspace: str, category: str, folder: str | None = None, settle: flo
             dataset_version=dataset.number,
             dataset_sha256=dataset.sha256,
             normals=dataset.normals,
-            anchored=AnchorResult(**anchored),
+            anchored=AnchorResult.model_validate(anchored),
         )
 
 

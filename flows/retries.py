@@ -1,4 +1,4 @@
-"""When a task that failed is worth another attempt."""
+"""When a failed task is tried again."""
 
 from typing import Any
 
@@ -9,5 +9,5 @@ from patchcore.errors import Refused
 
 
 def unless_refused(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Say whether to try again: a service may answer the next time, what is refused stays refused."""
+    """Say whether to try again: a service may answer the next time; a refusal stays a refusal."""
     return not isinstance(state.data, Refused)

@@ -1,7 +1,7 @@
-"""What starts a retrain when new files have come: a look at every drop folder, again and again, while flows are served.
+"""Start a retrain when new files have come: look at every drop folder every few seconds while flows are served.
 
-A look lists a folder and asks for the size and time of each file. It costs next to nothing, and it works where
-notifications of the kernel do not: on a network drive that another machine writes to.
+A look lists a folder and asks for the size and the time of each file. It costs little, and it works where the kernel
+sends no notifications: on a network drive that another machine writes to.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ _SHORTEST, _LONGEST = 0.2, 10.0  # seconds between two looks
 
 
 async def watch(workspace: str) -> None:
-    """Look at the drop folders of a workspace until cancelled; returns at once where params.yaml says not to."""
+    """Look at the drop folders of a workspace until cancelled; return at once if params.yaml turns that off."""
     services = open_services(workspace)
     schedule = services.params.schedule
     if not schedule.watch:
@@ -30,17 +30,17 @@ async def watch(workspace: str) -> None:
         category: DropWatch(place.drop(category), place.watched(category), schedule)
         for category in services.params.categories
     }
-    said: dict[str, str] = {}
+    problems: dict[str, str] = {}
     while True:
         for category, one in watches.items():
-            said[category] = await _look(place, category, one, said.get(category, ""))
+            problems[category] = await _look(place, category, one, problems.get(category, ""))
         await asyncio.sleep(min(max(schedule.settle_seconds / 2, _SHORTEST), _LONGEST))
 
 
-async def _look(workspace: Workspace, category: str, one: DropWatch, said: str) -> str:
-    """Look once, and start a retrain if there is work; return what went wrong, which is said once until it changes."""
+async def _look(workspace: Workspace, category: str, one: DropWatch, before: str) -> str:
+    """Look once, and start a retrain if there is work; return what went wrong. A lasting problem is reported once."""
     try:
-        # In a thread: a network drive may take its time, and the flows that are served must not wait for it.
+        # In a thread: a network drive may be slow, and the served flows must not wait for it.
         found = await asyncio.to_thread(one.due, datetime.now(UTC), time.monotonic())
         if found is not None:
             files, decision = found
@@ -49,16 +49,16 @@ async def _look(workspace: Workspace, category: str, one: DropWatch, said: str) 
             sys.stderr.write(f"retrain {category}: {decision.reason}\n")
         for name in one.restless(time.monotonic()):
             sys.stderr.write(f"warning: {workspace.drop(category) / name} has been changing for an hour: not taken\n")
-    except Exception as error:  # noqa: BLE001  # whatever it is, the next look may go well, and serving must go on
+    except Exception as error:  # noqa: BLE001  # the next look may succeed, and serving must go on
         problem = f"{type(error).__name__}: {error}"
-        if problem != said:
+        if problem != before:
             sys.stderr.write(f"warning: drop folder of {category}: {problem}; looking again\n")
         return problem
     return ""
 
 
 async def start(workspace: Workspace, category: str, files: Files) -> UUID:
-    """Ask Prefect for a run of the category's retrain and return its id; for the same files, it is the same run."""
+    """Ask Prefect for a run of the category's retrain and return its id; the same files give the same run."""
     from prefect.deployments import arun_deployment
 
     flow_run = await arun_deployment(

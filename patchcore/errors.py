@@ -92,6 +92,12 @@ class CannotWrite(Fault):
     code = "cannot-write"
 
 
+class ExpectationsFailed(Fault):
+    """Great Expectations could not evaluate a check."""
+
+    code = "expectations-failed"
+
+
 class LedgerUnavailable(Fault):
     """The ledger's database does not answer, or did not take a record."""
 

@@ -1,8 +1,9 @@
-"""Great Expectations: the suite that says what a good data set is, run over a table with one row an image.
+"""Great Expectations: the suite that says what a good data set is, run over a table with one row per image.
 
-Columns of the table: path; role ("normal", "evaluation" or, before it is taken in, "candidate"); label; problem
-(why it can't be read); width, height, size ("WxH"), mode, brightness, sharpness; mask_size ("WxH"); and copy_of,
-evaluation_copy_of, near_copy_of (the path of the image that it repeats). What does not apply is missing.
+Columns of the table: path; role ("normal", "evaluation", or "candidate" before ingest takes it); label; problem (why
+it cannot be read); width and height (pixels), size ("WxH"), mode, brightness, sharpness (see
+`patchcore.images.decoding.ImageFacts`); mask_size ("WxH"); and copy_of, evaluation_copy_of, near_copy_of (the path of
+the image that it repeats). A value that does not apply is missing.
 """
 
 import logging
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from patchcore._util import files
 from patchcore.config.environment import NO_TELEMETRY, set_defaults
 from patchcore.config.params import ValidateParams
-from patchcore.errors import Fault
+from patchcore.errors import CannotWrite, ExpectationsFailed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,12 +29,12 @@ class Check:
     """The outcome of one expectation.
 
     Attributes:
-        name: what was checked, in a word or two.
-        passed: whether it holds.
-        expected: what holds of good data.
-        observed: what was seen: a number of rows, or how many images failed.
-        offending: the paths of the images that failed, in the table's order.
-        found: for each of them, what it has instead.
+        name: What was checked, in a word or two.
+        passed: Whether the data meet the expectation.
+        expected: What is expected.
+        observed: A number of rows, or how many images failed.
+        offending: The paths of the images that failed, in the table's order.
+        found: What each of them has instead.
     """
 
     name: str
@@ -46,7 +47,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Validation:
-    """The outcome of the whole suite."""
+    """The outcome of the whole suite.
+
+    Attributes:
+        passed: Whether all checks passed.
+        checks: One for each expectation.
+    """
 
     passed: bool
     checks: tuple[Check, ...]
@@ -57,7 +63,7 @@ class _Rule:
     name: str
     expected: str
     expectation: Any
-    found: str = "{}"  # how the unexpected value is worded
+    found: str = "{}"  # the template for the words about an unexpected value
 
 
 def validate_table(
@@ -66,13 +72,14 @@ def validate_table(
     """Run the suite over a table of images.
 
     Args:
-        table: one row an image, columns as above.
-        params: what a good image is.
-        size: width and height that every image must have, in pixels; None: not checked.
-        docs: folder that is replaced by the Data Docs, to be opened at index.html; None: none are written.
+        table: One row per image, columns as above.
+        params: What a good image is.
+        size: Width and height that every image must have, in pixels; None: not checked.
+        docs: Folder that the Data Docs replace, to be opened at index.html; None: none are written.
 
     Raises:
-        Fault: Great Expectations could not evaluate an expectation, or the Data Docs can't be written.
+        ExpectationsFailed: Great Expectations could not evaluate an expectation.
+        CannotWrite: The Data Docs cannot be written.
     """
     rules = list(_rules(params, size))
     if docs is None:
@@ -82,7 +89,9 @@ def validate_table(
             validation = _validate(table, rules, folder)
             _write_overview(folder, validation)
     except OSError as error:
-        raise Fault(f"{docs} cannot be written", str(error), "a writable folder", "free or mend the disk") from error
+        raise CannotWrite(
+            f"{docs} cannot be written", str(error), "a writable folder", "make room on the disk"
+        ) from error
     return validation
 
 
@@ -156,8 +165,8 @@ def _validate(table: "pd.DataFrame", rules: list[_Rule], docs: Path | None) -> V
 
 
 def _check(rule: _Rule, result: Any, rows: int) -> Check:
-    if not result.result:  # an exception inside an expectation is kept aside, and there is no result
-        raise Fault(
+    if not result.result:  # an expectation that raised an exception has no result
+        raise ExpectationsFailed(
             f"the check {rule.name!r} could not be evaluated",
             got=_reason(result.exception_info),
             expected="an answer from Great Expectations",
@@ -172,7 +181,7 @@ def _check(rule: _Rule, result: Any, rows: int) -> Check:
 
 
 def _reason(information: dict[str, Any]) -> str:
-    """Return the first line of what was raised: an expectation keeps one exception, or one a metric by its name."""
+    """Return the first line of the exception: an expectation keeps one exception, or one per metric."""
     kept = [information] if "exception_message" in information else list(information.values())
     messages = [str(one["exception_message"]) for one in kept if isinstance(one, dict) and one.get("exception_message")]
     lines = messages[0].strip().splitlines() if messages else []
@@ -220,7 +229,7 @@ td, th { text-align: left; vertical-align: top; padding: .4em 1em; border-bottom
 
 
 def _write_overview(folder: Path, validation: Validation) -> None:
-    """Put a plain table before the generated pages: their own index fetches scripts and is blank offline."""
+    """Put a plain table before the generated pages: their own index needs scripts from the network."""
     from jinja2 import Environment, StrictUndefined
 
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(_OVERVIEW)

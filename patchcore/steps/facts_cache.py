@@ -1,4 +1,4 @@
-"""Facts about images that were described before: they follow from the bytes, so they are looked up by their sha256."""
+"""A cache of facts about images by their sha256: the facts depend on the bytes and on the code alone."""
 
 import dataclasses
 import json
@@ -15,22 +15,22 @@ from patchcore.steps.fingerprint import fingerprint_of
 
 
 class File(NamedTuple):
-    """A file and the sha256 that its bytes had a moment ago."""
+    """A file, and the sha256 of its bytes when it was listed."""
 
     path: Path
     sha256: str
 
 
 def facts_of(cache: Path, files: Sequence[File], advance: Advance | None = None) -> list[ImageFacts]:
-    """Return the facts about files, in their order; those of known content are not read.
+    """Return the facts about files, in their order; files of known content are not read.
 
     Args:
-        cache: the file that keeps the facts; it forgets what is not asked for.
-        files: the files.
-        advance: called with the number of files done so far.
+        cache: The file that keeps the facts; facts about other files are dropped from it.
+        files: The files.
+        advance: Called with the number of files done so far.
 
     Raises:
-        UnreadableImage: the bytes of a file cannot be read.
+        UnreadableImage: The bytes of a file cannot be read.
     """
     known = _read(cache)
     unknown = [file.path for file in files if file.sha256 not in known]

@@ -1,4 +1,4 @@
-"""The first stage: is this category fit to build a bank from, and what is its content?"""
+"""The first stage: check that a bank can be built from a category, and write down its content."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +14,7 @@ from patchcore.adapters.expectations import Check, Validation, validate_table
 from patchcore.config.params import Params, ValidateParams
 from patchcore.config.workspace import Workspace
 from patchcore.dataset.manifest import GOOD, Manifest, scan, write_manifest
-from patchcore.errors import Refused
+from patchcore.errors import InvalidImages
 from patchcore.images.decoding import ImageFacts
 from patchcore.images.near_duplicates import near_duplicates
 from patchcore.steps.facts_cache import File, facts_of
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Subject:
-    """An image under examination: one row of the table.
+    """An image to check: one row of the table.
 
     Attributes:
-        path: what the image is called in verdicts.
-        role: "candidate" before it is taken into the normals.
+        path: What results call the image.
+        role: "candidate" before ingest takes it into the normals.
         label: "good", or the name of the defect.
-        facts: what is known of the file.
-        mask: what is known of its mask.
+        facts: What is known of the file.
+        mask: What is known of its mask; None if it has none.
     """
 
     path: str
@@ -46,8 +46,12 @@ def run(workspace: Workspace, category: str, params: Params) -> None:
     """Validate a category; write its manifest, its validation.json and its Data Docs.
 
     Raises:
-        Refused: the category is unknown or incomplete, or its images fail a check; then everything is written before.
-        Fault: the Data Docs can't be written, or Great Expectations fails.
+        UnknownCategory: params.yaml does not list the category.
+        NoImages: The category is incomplete.
+        InvalidLayout: Labels and masks do not fit together.
+        InvalidImages: Images fail a check; the files are written before.
+        CannotWrite: The Data Docs cannot be written.
+        ExpectationsFailed: Great Expectations fails.
     """
     params.require(category)
     manifest = scan(workspace, category)
@@ -66,12 +70,12 @@ def examine(workspace: Workspace, manifest: Manifest, advance: Callable[[int], N
     """Read every image and mask of a data-set version: the evaluation images first, then the normals.
 
     Args:
-        workspace: where the paths of the manifest begin.
-        manifest: the data-set version.
-        advance: called with the number of files read so far.
+        workspace: The workspace.
+        manifest: The data-set version.
+        advance: Called with the number of files read so far.
 
     Raises:
-        UnreadableImage: the bytes of a file cannot be read.
+        UnreadableImage: The bytes of a file cannot be read.
     """
     images = [File(workspace.root / entry.path, entry.sha256) for entry in manifest.evaluation]
     images += [File(workspace.root / entry.path, entry.sha256) for entry in manifest.normals]
@@ -90,16 +94,17 @@ def examine(workspace: Workspace, manifest: Manifest, advance: Callable[[int], N
 def judge(subjects: Sequence[Subject], params: ValidateParams, docs: Path | None = None) -> Validation:
     """Run the suite of Great Expectations over images.
 
-    What is newest is measured against what is there: candidates, where there are any, against the data set; the
-    normals of a data set against its evaluation images. Later repeats earlier, so a repetition is found once.
+    Candidates, if there are any, are compared with the data set; otherwise the normals are compared with the
+    evaluation images. An image that repeats another one is found once: the later one.
 
     Args:
-        subjects: in the order evaluation, normals, candidates.
-        params: what a good image is.
-        docs: folder for the Data Docs; None: none are written.
+        subjects: In the order evaluation, normals, candidates.
+        params: What a good image is.
+        docs: Folder for the Data Docs; None: none are written.
 
     Raises:
-        Fault: Great Expectations fails, or the Data Docs can't be written.
+        CannotWrite: The Data Docs cannot be written.
+        ExpectationsFailed: Great Expectations fails.
     """
     return validate_table(_table(subjects, params), params, params.size or _usual_size(subjects), docs)
 
@@ -167,7 +172,7 @@ def _near_copies(subjects: Sequence[Subject], distance: float) -> dict[str, str]
 
 
 def _usual_size(subjects: Sequence[Subject]) -> tuple[int, int] | None:
-    """Return the size that most images of the data set have: newcomers have no vote."""
+    """Return the size that most images of the data set have; candidates do not count."""
     sizes = Counter(
         (subject.facts.width, subject.facts.height)
         for subject in subjects
@@ -192,15 +197,15 @@ def _report(manifest: Manifest, validation: Validation) -> dict[str, Any]:
     }
 
 
-def _refusal(category: str, check: Check, others: int, workspace: Workspace) -> Refused:
+def _refusal(category: str, check: Check, others: int, workspace: Workspace) -> InvalidImages:
     more = f" (and {others} more)" if others else ""
     got = check.observed
     if check.offending:
         got = f"{got}: {check.offending[0]}, {check.found[0]}"
         got += f", and {len(check.offending) - 1} more" if len(check.offending) > 1 else ""
-    return Refused(
+    return InvalidImages(
         f"{category} fails the check {check.name!r}{more}",
         got=got,
         expected=check.expected,
-        remedy=f"mend or remove what {workspace.relative(workspace.validation(category))} lists",
+        remedy=f"correct or remove what {workspace.relative(workspace.validation(category))} lists",
     )

@@ -1,1 +1,1 @@
-"""New normal images on their way in, normal images on their way out, and when a retrain is due."""
+"""Normal images that are taken in or withdrawn, and when a retrain is due."""

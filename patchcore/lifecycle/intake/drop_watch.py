@@ -1,8 +1,8 @@
-"""When a drop folder is worth a retrain: its files are whole, they are enough, and none was started for them yet.
+"""When to start a retrain for a drop folder: its files are whole, there are enough, and no retrain knows them yet.
 
-A file that a retrain was started for may still be there: the retrain failed, or has to wait for its turn. Nothing is
-started for it again until it changes; the schedule does that. What was started for is remembered in a file, so that
-another process goes on from there.
+A file for which a retrain was started may still be in the folder: the retrain failed, or waits for its turn. The watch
+starts no second retrain for it until it changes; the schedule does that. The files of started retrains are kept in a
+file, so that another process can continue.
 """
 
 from datetime import datetime, timedelta
@@ -13,34 +13,37 @@ from patchcore.config.params import ScheduleParams
 from patchcore.lifecycle.intake.file_stability import Files, Settling, identities, look, look_again
 from patchcore.lifecycle.intake.schedule import Decision, Situation, decide
 
-_PATIENCE = 10.0  # times the settling: so long the first files wait for the rest of a stream to end
-_RESTLESS = 3600.0  # seconds after which a file that still changes is told about
+_PATIENCE = 10.0  # times `settle_seconds`: how long the first files wait while other files keep coming
+_RESTLESS = 3600.0  # seconds after which a file that still changes causes a warning
 
 
 class DropWatch:
     """Looks at one drop folder again and again.
 
     Args:
-        folder: the drop folder; it need not exist.
-        memory: where to remember what was started for.
-        params: the block `schedule` of params.yaml.
+        folder: The drop folder; it need not exist.
+        memory: The file that keeps for which files a retrain was started.
+        params: The block `schedule` of params.yaml.
     """
 
     def __init__(self, folder: Path, memory: Path, params: ScheduleParams) -> None:
         self._folder, self._memory, self._params = folder, memory, params
         self._settling = Settling(params.settle_seconds)
-        self._started = _recalled(memory)
-        self._told: set[str] = set()
+        self._started = _read_started(memory)
+        self._warned: set[str] = set()
 
     def due(self, now: datetime, clock: float) -> tuple[Files, Decision] | None:
-        """Look once; return the files that a retrain is to be started for, and why, or None.
+        """Look once.
 
         Args:
-            now: the time, with a time zone.
-            clock: seconds of a clock that only runs forward.
+            now: The time, with a time zone.
+            clock: Seconds of a monotonic clock.
+
+        Returns:
+            The files for which to start a retrain, and why; None if there is nothing to do.
 
         Raises:
-            OSError: the folder cannot be listed.
+            OSError: The folder cannot be listed.
         """
         self._settling.update(look(self._folder), clock)
         new = self._new(clock)
@@ -55,18 +58,18 @@ class DropWatch:
         return (settled, decision) if self._new(clock) and decision.work != "nothing" else None
 
     def started(self, files: Files) -> None:
-        """Remember that a retrain was started for these files; what has left the folder is forgotten.
+        """Remember that a retrain was started for these files, and forget files that left the folder.
 
         Raises:
-            OSError: it cannot be written down.
+            OSError: The file that keeps them cannot be written.
         """
         self._started = identities(files)
         write_json(self._memory, sorted(self._started))
 
     def restless(self, clock: float) -> list[str]:
-        """Return the files that have been changing for an hour, each once."""
-        found = self._settling.restless(max(_RESTLESS, self._patience), clock) - self._told
-        self._told |= found
+        """Return the files that have been changing for an hour; each file is returned once."""
+        found = self._settling.restless(max(_RESTLESS, self._patience), clock) - self._warned
+        self._warned |= found
         return sorted(found)
 
     def _new(self, clock: float) -> Files:
@@ -78,8 +81,8 @@ class DropWatch:
         return _PATIENCE * self._params.settle_seconds
 
 
-def _recalled(memory: Path) -> frozenset[str]:
+def _read_started(memory: Path) -> frozenset[str]:
     try:
         return frozenset(map(str, read_json(memory)))
     except (OSError, ValueError, TypeError):
-        return frozenset()  # at worst a retrain finds nothing to do
+        return frozenset()  # at worst, one retrain more finds nothing to do

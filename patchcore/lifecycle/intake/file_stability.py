@@ -1,9 +1,9 @@
 """Which files of a drop folder are whole: those that have not changed for a while.
 
-Whoever writes into the folder may be a camera's PC at the other end of a network drive. There is nothing like inotify
-there, the clocks of the two machines differ, and a copy may keep the time of its original. So nothing is concluded
-from what a file's time says, only from that it stays the same, along with the size, by our own clock; and a network
-drive that remembers answers is made to look again by opening the file.
+The program that writes into the folder may run on a camera's PC at the other end of a network drive. There, inotify
+does not work, the clocks of the two machines differ, and a copy may keep the time of its original. So the value of a
+file's time is not used, only that time and size stay the same for a while by the clock of this machine. Opening the
+file makes a network drive that caches answers look again.
 """
 
 import hashlib
@@ -17,9 +17,13 @@ _UNFINISHED = (".part", ".partial", ".filepart", ".crdownload", ".download", ".t
 
 @dataclass(frozen=True)
 class Stamp:
-    """What changes when a file does: its size in bytes, and when its content and its entry changed, in nanoseconds.
+    """What changes when a file does.
 
-    The entry's time is the one that a copy cannot keep: it tells a file from another that came under its name later.
+    Attributes:
+        size: Bytes.
+        modified: When its content changed, nanoseconds since 1970.
+        changed: When its entry changed, nanoseconds since 1970. A copy cannot keep this time of its original, so it
+            differs between a file and another one that comes under the same name later.
     """
 
     size: int
@@ -31,7 +35,7 @@ Files = Mapping[str, Stamp]
 
 
 def is_unfinished(name: str) -> bool:
-    """Say whether a name is one that programs give to a file while they write it: they will rename it.
+    """Say whether programs give such a name to a file while they write it, to rename it later.
 
     >>> is_unfinished("7.png.part"), is_unfinished("~$7.png"), is_unfinished("7.png")
     (True, True, False)
@@ -40,16 +44,16 @@ def is_unfinished(name: str) -> bool:
 
 
 def look(folder: Path) -> dict[str, Stamp]:
-    """Return the files below a folder by their paths in it; a folder that does not exist has none.
+    """Return the stamp of each file below a folder by its relative path; a folder that does not exist has none.
 
     Raises:
-        OSError: the folder cannot be listed.
+        OSError: The folder cannot be listed.
     """
     return {Path(entry.path).relative_to(folder).as_posix(): stamp for entry, stamp in _entries(folder)}
 
 
 def look_again(folder: Path, name: str) -> Stamp | None:
-    """Return the stamp of one file as its server knows it; None where it is gone, or its writer keeps others out."""
+    """Return the present stamp of one file, past any cache; None if it is gone, or its writer keeps it locked."""
     try:
         with (folder / name).open("rb") as stream:
             return _stamp(os.fstat(stream.fileno()))
@@ -58,16 +62,16 @@ def look_again(folder: Path, name: str) -> Stamp | None:
 
 
 def identities(files: Files) -> frozenset[str]:
-    """Return a digest of each file: of its name and its stamp, so that it changes when the file does."""
+    """Return a digest of the name and the stamp of each file: it changes when the file does."""
     lines = (f"{name}\0{stamp.size}\0{stamp.modified}\0{stamp.changed}" for name, stamp in files.items())
     return frozenset(hashlib.sha256(line.encode(errors="surrogateescape")).hexdigest() for line in lines)
 
 
 class Settling:
-    """Follows the files of one folder from look to look; its times are seconds of a clock that only runs forward.
+    """Follows the files of one folder over several looks. All its times are seconds of a monotonic clock.
 
     Args:
-        seconds: for which a file must not change to count as whole.
+        seconds: How long a file must stay the same to count as whole.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -76,7 +80,7 @@ class Settling:
         self._since: dict[str, tuple[Stamp, float]] = {}  # when its file was first seen as it is now
 
     def update(self, files: Files, now: float) -> None:
-        """Take notice of all files of the folder, as a look found them."""
+        """Take over the result of a look at the folder."""
         known = self._since
         self._first = {name: self._first.get(name, now) for name in files}
         self._since = {
@@ -85,11 +89,11 @@ class Settling:
         }
 
     def settled(self, now: float) -> dict[str, Stamp]:
-        """Return the files that have been the same for long enough."""
+        """Return the files that are whole."""
         return {name: stamp for name, (stamp, since) in self._since.items() if now - since >= self._seconds}
 
     def unsettle(self, name: str, now: float) -> None:
-        """Take notice of a file that is not whole, although it looked so."""
+        """Start the time of a file again that seemed whole and is not."""
         self._since[name] = (self._since[name][0], now)
 
     def calm(self, now: float) -> bool:
@@ -97,18 +101,18 @@ class Settling:
         return len(self.settled(now)) == len(self._since)
 
     def age(self, names: Iterable[str], now: float) -> float:
-        """Return for how long the first of these files has been in the folder; 0 where there is none."""
+        """Return how long the first of these files has been in the folder; 0 if there is none."""
         return max((now - self._first[name] for name in names), default=0.0)
 
     def restless(self, seconds: float, now: float) -> set[str]:
-        """Return the files that have been there for so long and are not whole yet."""
+        """Return the files that have been in the folder for so long and are not whole yet."""
         return {name for name, first in self._first.items() if now - first >= seconds} - self.settled(now).keys()
 
 
 def _entries(folder: Path) -> "Iterator[tuple[os.DirEntry[str], Stamp]]":
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except FileNotFoundError:  # nothing was dropped yet, or the folder went between two looks
+    except FileNotFoundError:  # nothing was dropped yet, or the folder was removed between two looks
         return
     for entry in entries:
         if is_unfinished(entry.name):
@@ -122,7 +126,7 @@ def _entries(folder: Path) -> "Iterator[tuple[os.DirEntry[str], Stamp]]":
 def _stamp_of(entry: "os.DirEntry[str]") -> Stamp | None:
     try:
         return _stamp(entry.stat()) if entry.is_file() else None
-    except FileNotFoundError:  # it went meanwhile
+    except FileNotFoundError:  # it was removed meanwhile
         return None
 
 

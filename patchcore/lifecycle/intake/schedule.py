@@ -1,4 +1,4 @@
-"""Whether a retrain that nobody asked for has something to do: a pure function of a clock and a few counts."""
+"""Whether a scheduled retrain has something to do: a pure function of the time and a few counts."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
@@ -14,11 +14,11 @@ class Situation:
     """What a decision depends on.
 
     Attributes:
-        now: with a time zone, whichever.
-        waiting: files in the drop folder.
-        oldest_waiting: for how long the first of them has been there; None where none is.
-        unfinished: what an earlier run left undone, in words; None where nothing.
-        last_rebuild: when the bank was last built from nothing, with a time zone; None where that is not known.
+        now: With any time zone.
+        waiting: How many files are in the drop folder.
+        oldest_waiting: How long the first of them has been there; None if there is none.
+        unfinished: What an earlier run left undone, in words; None if nothing.
+        last_rebuild: When the bank was last built from nothing, with a time zone; None if it is not known.
     """
 
     now: datetime
@@ -30,21 +30,27 @@ class Situation:
 
 @dataclass(frozen=True)
 class Decision:
-    """What is to be done, and the reason in words."""
+    """What to do, and the reason in words."""
 
     work: Work
     reason: str
 
 
 def decide(situation: Situation, params: ScheduleParams) -> Decision:
-    """Return what a retrain that starts by itself has to do now.
+    """Return what a scheduled retrain has to do now.
 
-    Quiet hours come first: they are about the machine. Then a rebuild that is due, which takes along whatever waits,
-    then new images, if there are enough, and at last what an earlier run was kept from finishing.
+    The first rule that applies decides: quiet hours (they spare the machine); a rebuild that is due, which also takes
+    the waiting files; enough new images; work that an earlier run left undone.
 
     Args:
-        situation: with times that know their time zone.
-        params: the block `schedule` of params.yaml.
+        situation: The facts.
+        params: The block `schedule` of params.yaml.
+
+    Example:
+        >>> from datetime import UTC
+        >>> night = datetime(2026, 6, 10, 2, 0, tzinfo=UTC)
+        >>> decide(Situation(night, waiting=3, oldest_waiting=timedelta(hours=5)), ScheduleParams())
+        Decision(work='retrain', reason='3 files wait, the first for 5 hours, at least 1')
     """
     zone = _zone(params.time_zone)
     if quiet := quiet_span(situation.now, params):
@@ -59,10 +65,10 @@ def decide(situation: Situation, params: ScheduleParams) -> Decision:
 
 
 def quiet_span(now: datetime, params: ScheduleParams) -> str | None:
-    """Return the quiet hours that a moment is in, as params.yaml has them; None where it is in none.
+    """Return the quiet hours of params.yaml that contain a moment; None if none do.
 
-    They are times of the day as a clock on the wall shows them, the first one included, the last one not. So an hour
-    that a change of the clocks repeats is quiet twice, and one that it leaves out is not missed.
+    They are local times of day, the first one included, the last one not. So an hour that the end of daylight saving
+    repeats is quiet twice.
     """
     shown = now.astimezone(_zone(params.time_zone)).strftime("%H:%M")
     return next((span for span in params.quiet_hours if _holds(span, shown)), None)
@@ -74,10 +80,10 @@ def _holds(span: str, shown: str) -> bool:
 
 
 def _overdue(situation: Situation, params: ScheduleParams, zone: tzinfo) -> int | None:
-    """Return the age of the bank in calendar days, where it is older than it may be.
+    """Return the age of the bank in calendar days if it is too old, else None.
 
-    Days of the calendar, not spans of 24 hours: a rebuild takes some minutes, and with a schedule once a day each one
-    would otherwise come a day later than the one before.
+    Calendar days, not spans of 24 hours: a rebuild takes some minutes, so with a daily schedule each rebuild would
+    otherwise come a day later than the one before.
     """
     if params.rebuild_after_days is None or situation.last_rebuild is None:
         return None

@@ -1,4 +1,4 @@
-"""Which of the images that came in are not taken, and why: the rules of validation, and of names."""
+"""Which of the new images are rejected, and why: the checks of the validate step, and of names."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,23 @@ from patchcore.images.decoding import ImageFacts
 from patchcore.steps.validate import Subject, judge
 
 LONGEST_NAME = 150
-"""Bytes: file systems allow 255, and the names of claims, copies and notes are longer."""
+"""Bytes. File systems allow 255, and the names of claims, copies and notes are longer than the image's."""
 
 _BETWEEN_IMAGES = frozenset({"exact duplicates", "overlap", "near duplicates"})
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A file that may become a normal image."""
+    """A file that may become a normal image.
+
+    Attributes:
+        file: The file.
+        source: What results call the file.
+        facts: What is known of it.
+    """
 
     file: Path
-    source: str  # what the file is called in results
+    source: str
     facts: ImageFacts
 
 
@@ -33,14 +39,17 @@ def reasons_against(
 ) -> dict[str, str]:
     """Return why candidates are rejected, by their source.
 
-    First come names, what was withdrawn, and the checks of an image alone: a bad image must not be the twin that costs
-    a good one.
+    Names, withdrawn contents and the checks of a single image come first, so that no good image is rejected as a copy
+    of one that is rejected itself.
 
     Args:
-        present: the images that the category has.
-        candidates: those that came.
-        params: the block `validate` of params.yaml.
-        withdrawn: why a content was withdrawn from the category, by its sha256.
+        present: The images of the category.
+        candidates: The new images.
+        params: The block `validate` of params.yaml.
+        withdrawn: Why a content was withdrawn from the category, by its sha256.
+
+    Raises:
+        Fault: Great Expectations fails.
     """
     alone = {each.source: withdrawn.get(each.facts.sha256) or _why_not_named(each.file.name) for each in candidates}
     reasons = {source: why for source, why in alone.items() if why}
@@ -58,7 +67,7 @@ def reasons_against(
 
 
 def _first_failures(subjects: Sequence[Subject], params: ValidateParams) -> dict[str, tuple[str, str]]:
-    """Return the first check that each bad image fails, and the reason; checks of an image alone come first."""
+    """Return the first check that each bad image fails, and the reason; checks of a single image come first."""
     failures: dict[str, tuple[str, str]] = {}
     for check in judge(subjects, params).checks:
         for path, found in zip(check.offending, check.found, strict=True):
@@ -73,5 +82,5 @@ def _why_not_named(name: str) -> str | None:
 
 
 def readable(name: str) -> str:
-    r"""Return a name as text that can be written down: a byte that is not UTF-8 becomes ``\xff``."""
+    r"""Return a name as valid text: a byte that is not UTF-8 becomes ``\xff``."""
     return os.fsencode(name).decode(errors="backslashreplace")

@@ -24,6 +24,7 @@ from patchcore.lifecycle.intake.retrain_trigger import due_work, last_rebuild, s
 from patchcore.lifecycle.production.results import RetrainResult, RetrainSkipped
 from patchcore.lifecycle.services import Services, open_services
 from tests.integration.prefect.test_flows import latest_artifact
+from tests.support.errors import line_of
 from tests.support.servers import free_port
 from tests.support.webhooks import listening
 
@@ -138,7 +139,7 @@ def test_a_retrain_that_is_refused_is_recorded_shown_and_told_and_a_deaf_webhook
         monkeypatch.setenv("PATCHCORE_WEBHOOK_URL", hook.address)
         done = [run("retrain", "cell", "--json", "-w", workspace.root) for _ in range(2)]
     assert [each.returncode for each in done] == [3, 3]
-    error = json.loads(done[0].stdout)["error"]
+    error = line_of(json.loads(done[0].stdout)["error"])
     assert [event.summary for event in recorded_events(workspace, "retrain")] == [
         {"outcome": "failed", "reasons": [error]}
     ] * 2
@@ -195,7 +196,7 @@ def test_mlflow_has_a_run_for_each_ingest_and_retrain_that_says_what_the_ledger_
     assert read_json(Path(content)) == asdict(recorded[sorted(runs)[1]])
 
 
-def test_what_mlflow_missed_the_next_command_makes_up_for(
+def test_what_mlflow_missed_the_next_command_adds(
     bare: Workspace, copy: Copy, run: Run, tmp_path: Path, cells: DemoImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = copy(bare, tmp_path / "workspace")
