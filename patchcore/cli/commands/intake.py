@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from patchcore.cli.commands.options import Category, Json, Place, place_of
+from patchcore.cli.commands.options import Category, Json, Place, opened
 from patchcore.cli.display import intake as display
 from patchcore.cli.result import Outcome, finish
 from patchcore.lifecycle.intake.results import IngestReport, WithdrawalReport
@@ -20,17 +20,15 @@ def ingest(
     """Take new normal images: the good ones become a new data-set version, the others go to quarantine."""
 
     def work() -> Outcome[IngestReport]:
-        place, images = place_of(workspace), folder.resolve() if folder else None
         from patchcore.lifecycle.intake.candidates import check_new_images
-        from patchcore.lifecycle.services import services_of
 
-        with services_of(place.root) as services:
-            services.params.require(category)
+        images = folder.resolve() if folder else None
+        with opened(workspace, category) as services:
             if images:
                 check_new_images(services.workspace, category, images)  # before Prefect starts, which takes seconds
             from flows.ingest import ingest as flow
 
-            return Outcome(flow(str(place.root), category, str(images) if images else None))
+            return Outcome(flow(str(services.workspace.root), category, str(images) if images else None))
 
     return finish(work, as_json=json, show=display.ingested)
 
@@ -45,14 +43,12 @@ def withdraw(
     """Quarantine a mislabelled normal image; the next bank excludes it."""
 
     def work() -> Outcome[WithdrawalReport]:
-        place = place_of(workspace)
         from patchcore.lifecycle.anchor_result import AnchorResult
         from patchcore.lifecycle.evidence.anchoring import anchor_and_tell
         from patchcore.lifecycle.intake.withdrawal import withdraw as take_out
         from patchcore.lifecycle.mlflow_events import log_events_or_warn
-        from patchcore.lifecycle.services import services_of
 
-        with services_of(place.root) as services:
+        with opened(workspace, category) as services:
             with services.alone():
                 taken = take_out(services, category, image, reason)
                 if services.params.versioning.push:
@@ -78,13 +74,10 @@ def serve(workspace: Place = None) -> int:
     """Serve every flow until interrupted, each retrain with its schedule from params.yaml."""
 
     def work() -> Outcome[IngestReport]:
-        place = place_of(workspace)
-        from patchcore.lifecycle.services import services_of
-
-        with services_of(place.root):
+        with opened(workspace) as services:
             from flows.deploy import serve as serve_flows
 
-            serve_flows(str(place.root))
+            serve_flows(str(services.workspace.root))
         return Outcome()
 
     return finish(work, as_json=False, show=lambda _: None)
