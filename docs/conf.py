@@ -11,7 +11,6 @@ import patchcore
 from docs.tools.reference import fill  # found by the line above
 
 project = "PatchCore lifecycle"
-project_copyright = "Apache-2.0"
 version = release = patchcore.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
@@ -26,7 +25,6 @@ myst_enable_extensions = ["colon_fence"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_format = "short"
-autodoc_class_signature = "separated"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
@@ -35,6 +33,7 @@ html_theme = "furo"
 html_title = f"{project} {version}"
 html_static_path = ["assets"]
 html_css_files = ["site.css"]
+html_show_copyright = False
 html_show_sphinx = False
 html_copy_source = False
 

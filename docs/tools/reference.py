@@ -37,8 +37,13 @@ def commands() -> Iterator[str]:
         yield f"| [`patchcore {' '.join(name)}`](#patchcore-{'-'.join(name)}) | {_cell(summary)} |"
     yield ""
     text = unescape(get_docs_for_click(obj=group, ctx=context, name="patchcore"))
+    text = re.sub(r"^(Example|Exit codes): (.+)$", _epilog, text, flags=re.MULTILINE)
     # The page has a title and a table of the commands already.
     yield text[text.index("## `patchcore ") :]
+
+
+def _epilog(line: re.Match[str]) -> str:
+    return f"**{line[1]}**: " + (f"`{line[2]}`" if line[1] == "Example" else line[2])
 
 
 def _leaves(group: Any, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -128,6 +133,26 @@ def environment() -> Iterator[str]:
         yield f"| `{variable.name}` | {_cell(_words(variable.description))} | {_cell(variable.default)} |"
 
 
+def python_api() -> Iterator[str]:
+    """Yield the public names of the library, by package, for autodoc to describe."""
+    import inspect
+
+    import patchcore
+
+    package = ""
+    names = [
+        name for name in patchcore.__all__ if not (name.startswith("_") or inspect.ismodule(getattr(patchcore, name)))
+    ]
+    for thing in sorted((getattr(patchcore, name) for name in names), key=lambda each: each.__module__.split(".")[1]):
+        if package != thing.__module__.split(".")[1]:
+            package = thing.__module__.split(".")[1]
+            yield from ("", f"## `patchcore.{package}`", "")
+        kind = "autofunction" if inspect.isfunction(thing) else "autoclass"
+        kind = "autoexception" if inspect.isclass(thing) and issubclass(thing, Exception) else kind
+        yield from ("```{eval-rst}", f".. {kind}:: {thing.__module__}.{thing.__qualname__}")
+        yield from (*(["   :members:"] if kind == "autoclass" else []), "```")
+
+
 def schemas() -> Iterator[str]:
     """Yield a table of the keys of every command's JSON, and a link to the schema."""
     for file in sorted(SCHEMAS.glob("*.json")):
@@ -176,5 +201,6 @@ SECTIONS: dict[str, Callable[[], Iterator[str]]] = {
     "environment": environment,
     "errors": errors,
     "parameters": parameters,
+    "python-api": python_api,
     "schemas": schemas,
 }
