@@ -49,8 +49,17 @@ def fetch_bank(services: Services, category: str, version: int, bank_sha256: str
     if bank is None or bank.sha256 != bank_sha256:
         if folder.exists():
             shutil.rmtree(folder)
-        services.registry.download_bank(category, version, folder)
-        bank = _load(services, folder)
+        services.registry.download_bank(category, version, folder, check=False)  # loading checks it
+        try:
+            bank = _load(services, folder)
+        except InvalidBank as error:
+            shutil.rmtree(folder)
+            raise InvalidBank(
+                f"bank version {version} of {category} in the registry is damaged",
+                got=f"{error.got} in {error.what}",
+                expected=error.expected,
+                remedy="its artifacts were changed: restore them, or retrain",
+            ) from error
     if bank.sha256 != bank_sha256:
         raise InvalidBank(
             f"bank version {version} of {category} in the registry differs from the one in the ledger",

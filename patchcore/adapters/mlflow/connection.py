@@ -1,4 +1,4 @@
-"""Reaching MLflow: quietly, without telling anybody, and not for minutes when nobody answers."""
+"""The connection to MLflow: no telemetry, no progress bars, and an error within seconds if MLflow does not answer."""
 
 import logging
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from patchcore.config.environment import NO_TELEMETRY, changed, set_defaults
-from patchcore.errors import Fault
+from patchcore.errors import RegistryUnavailable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# MLflow reads its settings from the environment alone. What a person has set there wins.
+# MLflow reads its settings from the environment alone. What a user has set there stays.
 _QUIET = {
     **NO_TELEMETRY,
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -26,10 +26,10 @@ _SERVICE_PACKAGES = frozenset({"mlflow", "requests", "sqlalchemy", "urllib3"})
 
 
 def connect(uri: str) -> "MlflowClient":
-    """Return a client of the MLflow at this URI, which has answered. A new SQLite database gets its tables (seconds).
+    """Return a client of the MLflow at this URI after it answered. A new SQLite database gets its tables (seconds).
 
     Raises:
-        Fault: it does not answer within about ten seconds, or is no MLflow.
+        RegistryUnavailable: It does not answer within about ten seconds, or is not MLflow.
     """
     set_defaults(_QUIET)
     with answering(uri), changed(_IMPATIENT):
@@ -45,14 +45,14 @@ def connect(uri: str) -> "MlflowClient":
 
 @contextmanager
 def answering(uri: str) -> Iterator[None]:
-    """Turn whatever MLflow and what it stands on raise in the block into a ``Fault``."""
+    """Turn the exceptions of MLflow and the libraries below it in the block into `RegistryUnavailable`."""
     try:
         yield
     except Exception as error:
         package = type(error).__module__.partition(".")[0]
         if package not in _SERVICE_PACKAGES and not isinstance(error, OSError | ImportError):
             raise
-        raise Fault(
+        raise RegistryUnavailable(
             f"MLflow at {without_password(uri)}",
             got=_reason(error).replace(uri, without_password(uri)),
             expected="an answer",
@@ -61,7 +61,7 @@ def answering(uri: str) -> Iterator[None]:
 
 
 def without_password(uri: str) -> str:
-    """Return a URI that may stand in a log."""
+    """Return a URI without its password, for messages and logs."""
     password = urlsplit(uri).password
     return uri.replace(f":{password}@", ":***@") if password else uri
 
@@ -82,7 +82,7 @@ def _open_database_once(uri: str) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """Return one line: the operating system's own words where they are at the root, MLflow's otherwise."""
+    """Return one line: the operating system's error if that is the cause, else MLflow's."""
     root = error
     cause: BaseException | None = error
     while cause:

@@ -1,4 +1,4 @@
-"""What happened to a category as MLflow runs, in an experiment beside that of its banks: ``bottle/events``."""
+"""The events of a category as MLflow runs, in an experiment beside that of its banks: ``bottle/events``."""
 
 import json
 from typing import TYPE_CHECKING
@@ -10,23 +10,23 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _RECORD = "ledger_record"
-"""Name of the tag, by which a run is found, and of the metric, by which runs are ordered."""
+"""The name of the tag by which a run is found, and of the metric by which runs are ordered."""
 
 
 def experiment_of_events(category: str) -> str:
-    """Return the name of the experiment: apart from the banks, which are compared by metrics that events have not."""
+    """Return the name of the experiment; that of the banks compares metrics, which events do not have."""
     return f"{category}/events"
 
 
 def last_logged(client: "MlflowClient", experiment_id: str) -> int:
-    """Return the highest number of a ledger record that has a whole run; 0 where none has."""
+    """Return the highest number of a ledger record that has a finished run; 0 if none has."""
     whole = "attributes.status != 'RUNNING'"
     found = client.search_runs([experiment_id], whole, max_results=1, order_by=[f"metrics.{_RECORD} DESC"])
     return max((int(run.data.metrics.get(_RECORD, 0)) for run in found), default=0)
 
 
 def log_event(client: "MlflowClient", experiment_id: str, event: EventRun) -> str:
-    """Log an event as a run, or complete the one that a crash left, and return the run's id."""
+    """Log an event as a run, or complete the run that a crash left unfinished, and return the run's id."""
     from mlflow.entities import Metric
 
     found = client.search_runs([experiment_id], f"tags.{_RECORD} = '{event.record}'", max_results=1)

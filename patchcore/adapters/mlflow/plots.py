@@ -1,4 +1,4 @@
-"""The CSV files that DVC plots, drawn once more as pictures for the registry's user interface."""
+"""Pictures of the CSV files that DVC plots, for MLflow's user interface."""
 
 import csv
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ def draw(table: Path, picture: Path) -> None:
         picture: PNG file to write.
 
     Raises:
-        ValueError: the file has no column of numbers beside the first.
+        ValueError: The file has no column of numbers beside the first.
     """
-    # The figure is made without pyplot: that keeps global state and looks for a display.
+    # Not pyplot, which keeps global state and looks for a display.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")

@@ -1,4 +1,4 @@
-"""What goes into the registry and what comes out of it: plain values, no service."""
+"""The values that go into the registry and come out of it."""
 
 import json
 import math
@@ -13,21 +13,21 @@ from patchcore.errors import Refused
 
 @dataclass(frozen=True)
 class BankBuild:
-    """A bank that was built and evaluated, with everything that a person may later ask about it.
+    """A bank that was built and evaluated, with everything that its MLflow run shows.
 
     Attributes:
         bank: The bank's folder.
         bank_sha256: Digest of the bank, 64 hexadecimal digits.
         run_name: What the run is called in the user interface.
         params: The content of params.yaml, blocks as nested mappings.
-        metrics: Metrics by name; None where one has no meaning, as pixel metrics without masks.
+        metrics: Metrics by name; None for an undefined one, as pixel metrics are without masks.
         dataset_version: Number of the data-set version that the bank was built from.
         dataset_sha256: Digest of that data-set version's manifest.
         evaluation_sha256: Digest of the evaluation set that the metrics were measured on.
         pointers: Text of each DVC pointer, by its path in the workspace.
         git_commit: Commit of the workspace; None where there is none.
         files: Files to keep as they are (params.yaml, dvc.lock, validation.json); their names differ.
-        plots: CSV files, columns as DVC plots them; each is kept, and drawn beside it.
+        plots: CSV files with the columns that DVC plots; each is kept and drawn as a picture.
         heatmaps: Example overlays, PNG.
         author: Who built it, as the user interface shows it.
         tags: More tags, for example the flow run's id.
@@ -53,7 +53,7 @@ class BankBuild:
         """Return the tags of the run and of the bank version.
 
         Raises:
-            Refused: a metric is NaN or infinite.
+            Refused: A metric is NaN or infinite.
         """
         return {
             **self.tags,
@@ -68,19 +68,19 @@ class BankBuild:
 
     def description(self, category: str) -> str:
         """Return one paragraph for the user interface."""
-        # Rates and areas; counts and distances stand in the table of metrics.
+        # Rates and areas only; counts and distances are in the table of metrics.
         shares = ((name, value) for name, value in self.metrics.items() if value is not None and 0 <= value <= 1)
         words = ", ".join(f"{name} {value:.4f}" for name, value in shares)
         return f"Bank of {category} from data-set version {self.dataset_version}. {words or 'No metrics'}."
 
     def _metrics_as_text(self) -> str:
-        # A tag and not only MLflow metrics: those round-trip as floats only, and have no word for None.
+        # A tag beside the MLflow metrics, which are floats only and cannot be null.
         for name, value in self.metrics.items():
             if value is not None and not math.isfinite(value):
                 raise Refused(
                     f"metric {name} of {self.bank}",
                     got=str(value),
-                    expected="a finite number, or null where it has no meaning",
+                    expected="a finite number, or null for an undefined metric",
                     remedy="evaluate the bank again",
                 )
         return json.dumps(self.metrics, sort_keys=True)
@@ -104,8 +104,8 @@ class BankVersion:
         """Return the version that these tags describe.
 
         Raises:
-            KeyError: a tag is missing.
-            ValueError: a tag does not hold what it should.
+            KeyError: A tag is missing.
+            ValueError: A tag has the wrong content.
         """
         return cls(
             category=category,
@@ -121,17 +121,17 @@ class BankVersion:
 
 @dataclass(frozen=True)
 class EventRun:
-    """Something that happened to a category and is no bank, as its run shows it.
+    """An event of a category, as its run shows it.
 
     Attributes:
-        record: The number of its record in the ledger.
+        record: The number of the event's record in the ledger.
         name: What the run is called in the user interface.
-        text: What happened, in Markdown.
-        failed: Whether it ended early; refused is not failed.
+        text: The event in words, in Markdown.
+        failed: Whether it ended with an error; a refusal by the gate is not one.
         at: When, UTC, in ISO 8601.
         who: Who did it.
-        tags: What runs are searched by.
-        metrics: What can be counted.
+        tags: Texts to search runs by.
+        metrics: Counts by name.
         content: The whole record, kept as a file.
     """
 

@@ -1,9 +1,9 @@
-"""The registry of bank versions. This module and its parts, registry_*.py, alone know MLflow.
+"""The registry of bank versions in MLflow.
 
 A category is an experiment and a registered model of the same name. A bank version is a run (what was built, from what,
-how good it is) and a version of the registered model (what can be scored with), with the same tags. The alias
-``production`` names the version that scores, and a tag of that name on a version says since when; the truth about
-promotions is the ledger, and both follow it. A second experiment shows what happened to a category: ingests, retrains.
+and its metrics) and a version of the registered model (what scores), with the same tags. The alias ``production`` names
+the version that scores, and a tag of that name on a version says since when. The ledger decides what is in production;
+alias and tags follow it. A second experiment shows the events of a category: ingests, retrains, withdrawals.
 """
 
 import json
@@ -20,7 +20,7 @@ from patchcore.adapters.mlflow.records import BankBuild, BankVersion, EventRun
 from patchcore.adapters.mlflow.run import complete_run, log_run
 from patchcore.bank.format import CONFIG, read
 from patchcore.config.workspace import Workspace
-from patchcore.errors import Refused
+from patchcore.errors import InvalidBank, Refused, UnknownBank
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,7 +47,7 @@ class Registry:
         tracking_uri: Where MLflow is: ``http(s)://…``, ``sqlite:///…`` or another database.
         artifact_root: Folder of the artifacts of new experiments; None: where the server keeps them.
 
-    Every method raises ``Fault`` when MLflow does not answer, within about ten seconds.
+    Every method raises ``RegistryUnavailable`` within about ten seconds if MLflow does not answer.
     """
 
     def __init__(self, tracking_uri: str, artifact_root: Path | None) -> None:
@@ -55,25 +55,27 @@ class Registry:
         self._artifact_root = artifact_root
 
     def check(self) -> None:
-        """Ask MLflow for an answer, now.
+        """Check that MLflow answers.
 
         Raises:
-            Fault: there is none within about ten seconds.
+            RegistryUnavailable: It does not answer within about ten seconds.
         """
         _ = self._client
 
     def register(self, category: str, build: BankBuild) -> BankVersion:
         """Log a run and register the bank as a new version; the same bank again returns the version it has.
 
-        A crash leaves at most a run without a version: the next call closes it, or takes it where it was complete.
+        A crash leaves at most a run without a version. The next call uses that run if it is complete, else closes it.
 
         Raises:
-            Refused: a metric is NaN or infinite, or the bank's folder is not the bank that the build names.
-            Fault: MLflow does not answer, or a file cannot be read.
+            InvalidBank: The bank's folder does not hold the bank that the build names.
+            Refused: A metric is NaN or infinite.
+            RegistryUnavailable: MLflow does not answer.
+            Fault: A file cannot be read.
         """
         tags = build.all_tags()
         if wrong := damage(build.bank, build.bank_sha256):
-            raise Refused(f"the bank in {build.bank}", wrong, f"sha256 {build.bank_sha256}", "build it again")
+            raise InvalidBank(f"the bank in {build.bank}", wrong, f"sha256 {build.bank_sha256}", "build it again")
         if known := self.find(category, build.bank_sha256):
             return known
         with answering(self.tracking_uri):
@@ -91,7 +93,7 @@ class Registry:
                 model_id=model_id,
             )
             first = self.find(category, build.bank_sha256)
-            if first and first.version < int(version.version):  # somebody else registered it at the same moment
+            if first and first.version < int(version.version):  # another process registered it at the same moment
                 self._client.delete_model_version(category, str(version.version))
                 return first
             # The user interface links a logged model to its versions by this tag.
@@ -105,18 +107,18 @@ class Registry:
         return found[0] if found else None
 
     def versions(self, category: str) -> list[BankVersion]:
-        """Return all bank versions of a category, oldest first. Versions that others made by hand are left out."""
+        """Return all bank versions of a category, oldest first, without versions that somebody made by hand."""
         return self._search(f"name = '{category}'")
 
     def version(self, category: str, number: int) -> BankVersion:
         """Return one bank version.
 
         Raises:
-            Refused: there is none of this number.
+            UnknownBank: There is none with this number.
         """
         known = {version.version: version for version in self.versions(category)}
         if number not in known:
-            raise Refused(
+            raise UnknownBank(
                 f"no bank version {number} of {category} at {without_password(self.tracking_uri)}",
                 got=str(number),
                 expected=f"one of {', '.join(map(str, known)) or 'none yet'}",
@@ -126,7 +128,7 @@ class Registry:
 
     def alias(self, category: str) -> int | None:
         """Return the version that the alias ``production`` names, or None."""
-        client = self._client  # first of all: MLflow reads its settings when it is imported
+        client = self._client  # first: MLflow reads its settings when it is imported
         from mlflow.exceptions import MlflowException
 
         with answering(self.tracking_uri):
@@ -139,38 +141,45 @@ class Registry:
         return None if number is None else int(number)
 
     def set_alias(self, category: str, version: int) -> None:
-        """Let the alias ``production`` name this version.
+        """Set the alias ``production`` to this version.
 
         Raises:
-            Refused: there is no such version.
+            UnknownBank: There is no such version.
         """
         self.version(category, version)
         with answering(self.tracking_uri):
             self._client.set_registered_model_alias(category, PRODUCTION, str(version))
 
     def remove_alias(self, category: str) -> None:
-        """Let the alias ``production`` name no version."""
+        """Remove the alias ``production``."""
         with answering(self.tracking_uri):
             self._client.delete_registered_model_alias(category, PRODUCTION)
 
     def production_tags(self, category: str) -> dict[int, str | None]:
-        """Return what the tag ``production`` of each bank version says, None where it has none."""
+        """Return the tag ``production`` of each bank version; None if it has none."""
         found = self._model_versions(f"name = '{category}'")
         return {int(version.version): version.tags.get(PRODUCTION) for version in found}
 
     def set_production_tag(self, category: str, version: int, text: str | None) -> None:
-        """Let the tag ``production`` of a bank version say this; None takes it away."""
+        """Set the tag ``production`` of a bank version; None removes it."""
         with answering(self.tracking_uri):
             if text is None:
                 self._client.delete_model_version_tag(category, str(version), PRODUCTION)
             else:
                 self._client.set_model_version_tag(category, str(version), PRODUCTION, text)
 
-    def download_bank(self, category: str, version: int, destination: Path) -> Path:
-        """Fetch a version's bank into the folder ``destination``, whole or not at all; one that is there already stays.
+    def download_bank(self, category: str, version: int, destination: Path, *, check: bool = True) -> Path:
+        """Fetch a version's bank into the folder ``destination``, whole or not at all.
+
+        Args:
+            category: The category.
+            version: The bank version.
+            destination: The folder; if it already holds this bank, nothing is fetched.
+            check: Read the bank that was fetched and check every digest. Not needed if the caller loads it next.
 
         Raises:
-            Refused: there is no such version, or the bank that came is not the one that was registered.
+            UnknownBank: There is no such version.
+            InvalidBank: The bank that was fetched is not the one that was registered.
         """
         expected = self.version(category, version).bank_sha256
         if destination.exists() and damage(destination, expected) is None:
@@ -182,7 +191,7 @@ class Registry:
             tempfile.TemporaryDirectory() as temporary,
             new_folder(destination) as folder,
         ):
-            # Not models:/…: MLflow would look that up at its global URI, whatever it is told here.
+            # Not models:/…: MLflow looks that up at its global URI, not at the one given here.
             source = self._client.get_model_version_download_uri(category, str(version))
             came = download_artifacts(
                 f"{source}/artifacts/bank",
@@ -191,8 +200,8 @@ class Registry:
                 registry_uri=self.tracking_uri,
             )
             shutil.copytree(came, folder, dirs_exist_ok=True)
-            if wrong := damage(folder, expected):
-                raise Refused(
+            if check and (wrong := damage(folder, expected)):
+                raise InvalidBank(
                     f"bank version {version} of {category} from {without_password(self.tracking_uri)}",
                     got=wrong,
                     expected=f"sha256 {expected}",
@@ -201,23 +210,23 @@ class Registry:
         return destination
 
     def last_event(self, category: str) -> int:
-        """Return the number of the last ledger record about a category that has a run of its own; 0: none has."""
+        """Return the number of the last ledger record about a category that has a run; 0 if none has."""
         with answering(self.tracking_uri):
             experiment = self._client.get_experiment_by_name(experiment_of_events(category))
             return last_logged(self._client, experiment.experiment_id) if experiment else 0
 
     def log_event(self, category: str, event: EventRun) -> str:
-        """Log what happened to a category as a run of its own, once, and return the run's id."""
+        """Log an event of a category as a run, once, and return the run's id."""
         with answering(self.tracking_uri):
             return log_event(self._client, self._experiment(experiment_of_events(category)), event)
 
     def set_note(self, category: str, name: str, text: str) -> None:
-        """Write a text beside the bank versions of a category, where another of that name may stand."""
+        """Set a text of the category's experiment; it replaces a text of that name."""
         with answering(self.tracking_uri):
             self._client.set_experiment_tag(self._experiment(category), name, text)
 
     def note(self, category: str, name: str) -> str | None:
-        """Return the text of that name beside the bank versions of a category, or None."""
+        """Return the text of that name of the category's experiment, or None."""
         with answering(self.tracking_uri):
             experiment = self._client.get_experiment_by_name(category)
         return None if experiment is None else experiment.tags.get(name)
@@ -227,7 +236,7 @@ class Registry:
         return connect(self.tracking_uri)
 
     def _experiment(self, name: str) -> str:
-        """Return the id of an experiment, made where there is none."""
+        """Return the id of an experiment; create it if there is none."""
         if experiment := self._client.get_experiment_by_name(name):
             return str(experiment.experiment_id)
         place = (self._artifact_root / name).resolve().as_uri() if self._artifact_root else None
@@ -271,7 +280,7 @@ def _bank_version(version: "ModelVersion") -> BankVersion:
 
 
 def damage(folder: Path, bank_sha256: str) -> str | None:
-    """Say what keeps the folder from being this bank, all bytes of it; None: it is."""
+    """Read a bank's folder and say how it differs from the bank with this digest; None if it does not."""
     try:
         read(folder)
     except Refused as error:

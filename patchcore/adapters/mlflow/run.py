@@ -25,9 +25,9 @@ _MODEL_SCRIPT = Path(__file__).with_name("served_model.py")
 
 
 def complete_run(client: "MlflowClient", experiment_id: str, bank_sha256: str) -> tuple[str, str] | None:
-    """Return (run id, logged model's id) of a finished run of this bank, as a crash before its version leaves one.
+    """Return (run id, logged model's id) of a finished run of this bank that has no version yet, as a crash leaves it.
 
-    Runs that were left half-way are closed as KILLED, so that nobody waits for them.
+    Runs that a crash left unfinished are closed with the status KILLED.
     """
     finished = None
     for run in client.search_runs([experiment_id], f"tags.bank_sha256 = '{bank_sha256}'"):
@@ -60,7 +60,7 @@ def log_run(client: "MlflowClient", experiment_id: str, category: str, build: Ba
         _log_files(client, run_id, build)
         _log_model(client, run_id, model, build)
     except BaseException:
-        with suppress(Exception):  # the first error is the one to tell
+        with suppress(Exception):  # report the first error
             client.set_terminated(run_id, "FAILED")
         raise
     client.set_terminated(run_id, "FINISHED")
@@ -159,7 +159,7 @@ def _log_model(client: "MlflowClient", run_id: str, model: "LoggedModel", build:
 
     outputs = [("double", "score"), ("double", "p_value"), ("boolean", "anomalous"), ("double", "threshold")]
     with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it wants an example to load the model with; tests do that, once
+        warnings.simplefilter("ignore")  # it asks for an example input; a test loads the model instead
         folder, bank = Path(temporary, "model"), Path(temporary, "bank")
         shutil.copytree(build.bank, bank)  # MLflow keeps the folder's name: every model has artifacts/bank
         mlflow.pyfunc.save_model(
@@ -170,7 +170,7 @@ def _log_model(client: "MlflowClient", run_id: str, model: "LoggedModel", build:
             signature=ModelSignature(
                 Schema([ColSpec("binary", "image")]), Schema([ColSpec(*output) for output in outputs])
             ),
-            # Said, not inferred: inference loads the model in a process of its own and takes half a minute.
+            # Given, because MLflow infers them by loading the model in another process, which takes half a minute.
             pip_requirements=[f"mlflow=={mlflow.__version__}", f"patchcore-lifecycle=={patchcore.__version__}"],
             mlflow_model=Model(
                 artifact_path=model.artifact_location,

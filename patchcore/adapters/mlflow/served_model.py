@@ -1,7 +1,9 @@
-"""The script that MLflow copies into every model and runs to load it (models from code): nothing is pickled.
+"""The script that MLflow copies into every registered model and runs to load it (models from code, no pickle).
 
-It is never imported: MLflow runs it, and takes what ``set_model`` names. It holds no numerics, so that a model of years
-ago and one of today are scored by the same code, that of the installed library.
+It is never imported: MLflow runs the copy and takes the model that ``set_model`` names. The script has no numerics of
+its own: the installed library scores. So these names must stay importable in every later version of the library, as
+long as models that were registered with this script are used: `patchcore.bank.MemoryBank`,
+`patchcore.images.rgb_of_bytes` and `patchcore.errors.Refused`.
 """
 
 from pathlib import Path

@@ -189,7 +189,7 @@ def _decide(
 ) -> Promotion:
     category, before = candidate.category, judgement.production
     if action != "refuse":
-        check_usable(services, candidate)
+        check_usable(services, candidate, judgement.bank)
     decision = services.ledger.decide(
         category,
         action=action,
