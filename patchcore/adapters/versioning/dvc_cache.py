@@ -1,7 +1,7 @@
-"""What DVC still keeps of folders as they once were, read from its cache as plain files.
+"""Earlier versions of files, read from DVC's cache as plain files.
 
-The pointer of a folder names a list of its files by md5, and the list each file likewise. A cache that was moved away
-(`dvc cache dir`) is not looked into; a remote is not asked.
+The pointer of a folder names a list of its files by md5, and the list names each file by md5. Only the cache in the
+workspace is read: not one that was moved (`dvc cache dir`), and not a remote.
 """
 
 import json
@@ -15,12 +15,12 @@ _MD5 = re.compile(r"md5: ([0-9a-f]{32}\.dir)")
 
 
 def kept_file(workspace: Workspace, pointers: Mapping[str, str], path: str) -> Path | None:
-    """Return where DVC keeps the bytes that a file had when its folder's pointer said so; None where it does not.
+    """Return where DVC's cache has the bytes of a file in an earlier version of its folder; None if it does not.
 
     Args:
-        workspace: the workspace.
-        pointers: the text of each pointer, by its path.
-        path: of the file then, below the workspace.
+        workspace: The workspace.
+        pointers: The text of each pointer of that version, by its path.
+        path: The path of the file in that version, below the workspace.
     """
     for folder in PurePosixPath(path).parents:
         pointer = pointers.get(pointer_of(Path(folder)).as_posix()) if folder.name else None

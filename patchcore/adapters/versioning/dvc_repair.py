@@ -1,4 +1,4 @@
-"""What a kill leaves of DVC's own files and DVC itself does not get over; to be called with DVC's lock held."""
+"""Repair of DVC's own files after DVC was killed, where DVC does not repair them. Call it with DVC's lock held."""
 
 import json
 import re
@@ -8,13 +8,13 @@ from pathlib import Path
 _TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{22}\.tmp")
 
 
-def mend(root: Path) -> None:
-    """Remove what DVC was in the middle of writing when it was killed; nothing where it was not.
+def repair_dvc(root: Path) -> None:
+    """Remove the files that DVC had written in part when it was killed; do nothing if there are none.
 
-    DVC 3 refuses to work with a file of locks that is torn, and stumbles over an empty folder in its cache of runs.
+    DVC 3 refuses to work with a lock file that was written in part, and fails on an empty folder in its run cache.
 
     Args:
-        root: of the workspace.
+        root: The workspace's folder.
     """
     locks = root / ".dvc" / "tmp" / "rwlock"
     if locks.is_file() and not _is_json(locks):

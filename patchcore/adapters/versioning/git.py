@@ -1,4 +1,4 @@
-"""Git, as far as a workspace needs it: commits of exact paths that never touch what somebody else staged."""
+"""Git for a workspace: commits of exact paths, which leave everything else that is staged as it is."""
 
 import fcntl
 import os
@@ -8,21 +8,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from patchcore.config.environment import for_child
-from patchcore.errors import Fault, Refused
+from patchcore.errors import GitFailed, Refused, WorkspaceBusy
 
-# Set while git runs a hook: they would send our commands to the repository of that hook.
+# Git sets these while it runs a hook; they would direct our commands to the repository of that hook.
 _FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
 _FALLBACK_IDENTITY = ("-c", "user.name=patchcore", "-c", "user.email=patchcore@localhost")
 
 
 class Git:
-    """The git repository whose work tree is, or holds, a folder."""
+    """The git repository of a folder: the folder is the work tree, or is inside it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def initialise(self) -> None:
-        """Make the folder the top of a work tree of its own, if it is not one already."""
+        """Make the folder the top of its own work tree, if it is not one already."""
         top = self._run("rev-parse", "--show-toplevel")
         if top.returncode or Path(top.stdout.strip()).resolve() != self._folder.resolve():
             self._demand("init", "--quiet", "--initial-branch=main")
@@ -33,24 +33,25 @@ class Git:
         return None if result.returncode else result.stdout.strip()
 
     def committed_text(self, path: Path) -> str | None:
-        """Return a file's text as it stands in the last commit; None where it is in none."""
+        """Return a file's text in the last commit; None if it is not in it."""
         result = self._run("show", f"HEAD:./{path.relative_to(self._folder).as_posix()}")
         return None if result.returncode else result.stdout
 
     def commit(self, paths: Sequence[Path], message: str) -> str | None:
-        """Commit the content of exactly these files and folders; what is staged elsewhere stays staged.
+        """Commit the content of exactly these files and folders; everything else that is staged stays staged.
 
         Args:
-            paths: Files or folders; one that neither exists nor is tracked is passed over, a deleted one is committed
-                as deleted.
+            paths: Files or folders. One that neither exists nor is tracked is ignored; one that was deleted is
+                committed as deleted.
             message: The commit message.
 
         Returns:
-            The new commit, or None where nothing had changed.
+            The new commit; None if nothing changed.
 
         Raises:
-            Refused: git declines, for example in the middle of a merge, or because a hook does.
-            Fault: there is no git, or it fails.
+            Refused: Git declines, for example during a merge, or a hook declines.
+            WorkspaceBusy: Another git is working in the repository.
+            GitFailed: Git is missing or fails.
         """
         known = [str(path.absolute()) for path in paths if path.exists() or self._is_tracked(path)]
         if not known:
@@ -66,29 +67,28 @@ class Git:
                 f"git does not commit in {self._folder}",
                 got=result.stderr.strip() or result.stdout.strip() or f"exit code {result.returncode}",
                 expected="a commit",
-                remedy="finish what git is in the middle of, then run the same command again",
+                remedy="finish what git has begun, then run the same command again",
             )
         return self.head()
 
     def tag(self, name: str, message: str) -> None:
-        """Let an annotated tag say something about the present commit, unsigned; one of that name stays as it is.
+        """Make an annotated, unsigned tag of the present commit; a tag that has this name already stays as it is.
 
         Raises:
-            Fault: There is no commit yet, or git fails.
+            GitFailed: There is no commit yet, or git fails.
         """
         if self._run("rev-parse", "--verify", "--quiet", f"refs/tags/{name}").returncode != 0:
-            # Whoever signs his own tags is not here to give his passphrase; the message stays as it is.
+            # A signature could ask for a passphrase; and the message must stay as it is.
             options = ("--annotate", "--no-sign", "--cleanup=verbatim", "--message", f"{message}\n")
             self._demand(*self._identity(), "tag", *options, name)
 
     def tags(self, prefix: str) -> dict[str, str | None]:
-        """Return the first paragraph of the message of every tag whose name begins so, by its name.
+        """Return the first paragraph of the message of every tag whose name begins with a prefix, by its name.
 
-        None is that of a tag which is not annotated: what git shows for it is the commit's. Where there is no
-        repository there are no tags.
+        The message of a tag that is not annotated is None. Without a repository there are no tags.
 
         Raises:
-            Fault: git fails.
+            GitFailed: Git fails.
         """
         form = "--format=%(refname:strip=2)%00%(objecttype)%00%(contents:subject)%00"
         result = self._run("for-each-ref", form, f"refs/tags/{prefix}*")
@@ -99,7 +99,7 @@ class Git:
         return {name.lstrip("\n"): message if kind == "tag" else None for name, kind, message in found}
 
     def describe(self) -> str | None:
-        """Return the nearest tag, commit and whether the folder differs from it; None where git does not track it."""
+        """Return the nearest tag, the commit and whether the folder differs from it; None if git does not track it."""
         if self._run("ls-files", "--error-unmatch", "__init__.py").returncode:
             return None
         result = self._run("describe", "--tags", "--exclude", "patchcore-ledger-*", "--always", "--dirty")
@@ -109,21 +109,22 @@ class Git:
         return self._run("ls-files", "--error-unmatch", "--", str(path.absolute())).returncode == 0
 
     def _identity(self) -> Sequence[str]:
-        """Return options that name a committer where neither the environment nor git's configuration does."""
+        """Return options that name a committer if neither the environment nor git's configuration names one."""
         parts = ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT")
         named = all(self._run("var", part).returncode == 0 for part in parts)
         return () if named else _FALLBACK_IDENTITY
 
     @contextmanager
     def _writing(self) -> Iterator[int]:
-        """Mark that git writes for us, and yield the mark for git to hold; remove the locks of a git that was killed.
+        """Mark that our git writes, and yield the mark's handle for git to inherit; remove the locks of a killed git.
 
-        git itself never removes them, and refuses to work. The mark is locked for as long as we or our git live, and
-        not empty while it writes: where it is not empty and can be locked, git's locks since then are those of one that
-        was killed, unless somebody else is at work now.
+        Git never removes the lock files of a git that was killed, and refuses to work while they are there. The mark is
+        a file that is locked as long as this process or its git lives, and is not empty while git writes. So if it is
+        not empty but can be locked, that git was killed, and the lock files since then are its own, unless another git
+        works in the repository now.
 
         Raises:
-            Refused: There are locks, and somebody else is at work.
+            WorkspaceBusy: There are lock files, and another git works in the repository.
         """
         folder = Path(self._demand("rev-parse", "--absolute-git-dir").strip())
         with (folder / "patchcore").open("a+") as mark:
@@ -141,23 +142,23 @@ class Git:
 
     def _remove_locks(self, folder: Path, since: int) -> None:
         for lock in folder.rglob("*.lock"):
-            with suppress(FileNotFoundError):  # its owner was quicker
+            with suppress(FileNotFoundError):  # its owner removed it meanwhile
                 if lock.stat().st_mtime_ns < since:
                     continue
-                if self._somebody_is_at_work():
-                    raise Refused(
-                        f"git is at work in {self._folder}",
+                if self._another_git_works_here():
+                    raise WorkspaceBusy(
+                        f"git is working in {self._folder}",
                         got=f"its lock {lock}",
-                        expected="nobody else who writes there",
-                        remedy="let it come to its end, then run the same command again",
+                        expected="no other git that writes there",
+                        remedy="wait until it ends, then run the same command again",
                     )
                 lock.unlink()
 
-    def _somebody_is_at_work(self) -> bool:
-        """Say whether a git runs in this work tree, as far as the system tells: Linux does."""
+    def _another_git_works_here(self) -> bool:
+        """Say whether another git runs in this work tree; known on Linux only."""
         top = Path(self._demand("rev-parse", "--show-toplevel").strip()).resolve()
         for process in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):  # it has ended, or is somebody else's
+            with suppress(OSError):  # it has ended, or belongs to another user
                 if (process / "comm").read_text().strip() == "git" and (process / "cwd").resolve().is_relative_to(top):
                     return True
         return False
@@ -167,11 +168,11 @@ class Git:
 
     def _output(self, result: subprocess.CompletedProcess[str], command: str) -> str:
         if result.returncode:
-            raise Fault(
+            raise GitFailed(
                 f"git {command} failed in {self._folder}",
                 got=result.stderr.strip() or f"exit code {result.returncode}",
                 expected="exit code 0",
-                remedy="mend what git says, then run the same command again",
+                remedy="repair what git names, then run the same command again",
             )
         return result.stdout
 
@@ -184,9 +185,9 @@ class Git:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 encoding="utf-8",
-                errors="replace",  # what somebody wrote in another encoding is read, not stumbled over
+                errors="replace",  # text in another encoding is no reason to fail
                 check=False,
                 pass_fds=() if mark is None else (mark,),
             )
         except FileNotFoundError as error:
-            raise Fault("git is missing", got="no git on the PATH", expected="git", remedy="install git") from error
+            raise GitFailed("git is missing", got="no git on the PATH", expected="git", remedy="install git") from error
