@@ -1,4 +1,4 @@
-"""What a bank is worth: its scores on the labelled evaluation set, and the metrics that follow."""
+"""The evaluation of a bank: its scores on the labelled evaluation set, and the metrics that follow from them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _AT_ONCE = 8  # images scored together: bounds memory
 
 
 class Features(Protocol):
-    """Where the features of images are to be had: a feature store, or a view of one."""
+    """A source of the features of images: a feature store, or a view of one."""
 
     def load_many(self, digests: Sequence[str]) -> NDArray[np.float32]:
         """Return the features of images, by their sha256, float32 (B, h, w, D)."""
@@ -34,11 +34,12 @@ class BankEvaluation:
     """A bank measured on an evaluation set of B images.
 
     Attributes:
-        scores: what the bank says of them, in the manifest's order.
-        defective: bool (B,).
-        anomalous: bool (B,), the bank's decision at its threshold.
-        metrics: by name; None for pixel metrics without masks.
-        roc: of the image scores.
+        scores: The scores of the images, in the manifest's order.
+        defective: Bool (B,), the labels.
+        anomalous: Bool (B,), the bank's decision at its threshold.
+        metrics: By name: image_auroc, average_precision, f1_max, false_alarm_rate, detection_rate, pixel_auroc, aupro;
+            pixel_auroc and aupro are None if there are no masks.
+        roc: The ROC curve of the image scores.
     """
 
     scores: Scores
@@ -54,16 +55,16 @@ def evaluate_bank(
     """Measure a bank on the evaluation set of a manifest.
 
     Args:
-        bank: the bank.
-        store: features of the evaluation images by the bank's extractor.
-        manifest: names the images, labels and masks.
-        root: the workspace that the manifest's paths are relative to.
-        aupro_limit: false-positive rate up to which AUPRO integrates.
-        progress: called with the number of images scored so far.
+        bank: The bank.
+        store: The features of the evaluation images by the bank's extractor; each is loaded once.
+        manifest: The images, labels and masks.
+        root: The workspace that the manifest's paths are relative to.
+        aupro_limit: False-positive rate up to which AUPRO integrates.
+        progress: Called with the number of images scored so far.
 
     Raises:
-        UndefinedMetric: the set has one class only.
-        UnreadableImage: a mask cannot be read.
+        UndefinedMetric: The set has one class only.
+        UnreadableImage: A mask cannot be read.
     """
     scores = score_stored(store, [entry.sha256 for entry in manifest.evaluation], bank.score_features, progress)
     defective = np.array([entry.defective for entry in manifest.evaluation], dtype=bool)
@@ -91,20 +92,25 @@ def score_stored(
     score: Callable[[NDArray[np.float32]], Scores],
     advance: Advance | None = None,
 ) -> Scores:
-    """Score images by their stored features, side by side, some at a time: memory does not grow with their number.
+    """Score images by their stored features, in threads and a few at a time, so that memory does not grow.
 
     Args:
-        store: holds the features.
-        digests: sha256 of each image, at least one.
-        score: from features, float32 (B, h, w, D), to scores; several threads call it.
-        advance: called with the number of images scored so far.
+        store: The features.
+        digests: The sha256 of each image, at least one.
+        score: From features, float32 (B, h, w, D), to scores; several threads call it.
+        advance: Called with the number of images scored so far.
+
+    Returns:
+        The scores, in the order of the digests.
     """
 
-    def of_some(some: Sequence[str]) -> Scores:
-        return score(store.load_many(some))
+    def score_block(block: Sequence[str]) -> Scores:
+        return score(store.load_many(block))
 
     parts, done = [], 0
-    for part in in_order(of_some, (digests[start : start + _AT_ONCE] for start in range(0, len(digests), _AT_ONCE))):
+    for part in in_order(
+        score_block, (digests[start : start + _AT_ONCE] for start in range(0, len(digests), _AT_ONCE))
+    ):
         parts.append(part)
         done += len(part.image)
         if advance:
@@ -113,6 +119,6 @@ def score_stored(
 
 
 def _masks(manifest: Manifest, root: Path, side: int) -> NDArray[np.bool_]:
-    """Return the masks of the evaluation images, bool (B, S, S): nothing is marked on a normal one."""
+    """Return the masks of the evaluation images, bool (B, S, S); that of a normal image is False everywhere."""
     empty = np.zeros((side, side), dtype=bool)
     return np.stack([load_mask(root / entry.mask, side) if entry.mask else empty for entry in manifest.evaluation])

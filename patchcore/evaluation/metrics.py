@@ -1,6 +1,7 @@
-"""How well scores tell defective from normal. Raw scores in, no clamping; one class alone is an error, never 0.5.
+"""Metrics of anomaly detection: how well scores separate defective images or pixels from normal ones.
 
-Letters: B images, H W pixels. Scores are higher for more anomalous.
+Letters: B images, H W pixels, T thresholds. Scores are raw scores, higher for more anomalous: to clamp or squash them
+first makes ties, which change every metric here. A metric of one class alone is an error, never 0.5 or NaN.
 """
 
 from dataclasses import dataclass
@@ -10,17 +11,17 @@ from numpy.typing import NDArray
 
 
 class UndefinedMetric(ValueError):
-    """A metric that needs both classes was asked of one."""
+    """A metric needs normal and defective labels, and one of them is missing."""
 
 
 @dataclass(frozen=True)
 class RocCurve:
-    """A receiver operating characteristic, from (0, 0) to (1, 1).
+    """A receiver operating characteristic (ROC) curve, from (0, 0) to (1, 1).
 
     Attributes:
-        false_positive_rate: float64 (T,), rising.
-        true_positive_rate: float64 (T,), rising.
-        thresholds: float64 (T,), falling; the first is infinite.
+        false_positive_rate: Float64 (T,), 0 to 1, rising: the share of normal ones at or above each threshold.
+        true_positive_rate: Float64 (T,), 0 to 1, rising: the share of defective ones at or above each threshold.
+        thresholds: Float64 (T,), falling; the first is infinite.
     """
 
     false_positive_rate: NDArray[np.float64]
@@ -29,11 +30,21 @@ class RocCurve:
 
 
 def auroc(scores: NDArray[np.float32], defective: NDArray[np.bool_]) -> float:
-    """Return the area under the ROC curve of scores of any shape, image or pixel.
+    """Return the area under the ROC curve (AUROC), of images or of pixels.
+
+    It is the probability that a defective one scores higher than a normal one, ties counting one half (Hanley and
+    McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC) curve", Radiology 1982).
+
+    Args:
+        scores: Float32 of any shape, higher for more anomalous.
+        defective: Bool of the same shape.
+
+    Returns:
+        0 to 1, higher is better; 0.5 for scores at random.
 
     Raises:
-        UndefinedMetric: one class is missing.
-        ValueError: the shapes differ or a score is not finite.
+        UndefinedMetric: One class is missing.
+        ValueError: The shapes differ, or a score is not finite.
 
     Example:
         Of the four pairs of a normal and a defective image, three are in order:
@@ -48,7 +59,26 @@ def auroc(scores: NDArray[np.float32], defective: NDArray[np.bool_]) -> float:
 
 
 def average_precision(scores: NDArray[np.float32], defective: NDArray[np.bool_]) -> float:
-    """Return the area under the precision-recall curve, as a step sum. Raises as `auroc` does."""
+    """Return the average precision: the sum of precision times the increase of recall, over all thresholds.
+
+    It is the area under the precision-recall curve as a step function, without interpolation (Manning, Raghavan and
+    Schuetze, "Introduction to Information Retrieval", 2008, section 8.4).
+
+    Args:
+        scores: Float32 of any shape, higher for more anomalous.
+        defective: Bool of the same shape.
+
+    Returns:
+        0 to 1, higher is better; the share of defective ones for scores at random.
+
+    Raises:
+        UndefinedMetric: One class is missing.
+        ValueError: The shapes differ, or a score is not finite.
+
+    Example:
+        >>> round(average_precision(np.float32([0.1, 0.4, 0.3, 0.9]), np.array([False, False, True, True])), 4)
+        0.8333
+    """
     from sklearn.metrics import average_precision_score
 
     flat_scores, flat_labels = _checked(scores, defective)
@@ -56,7 +86,26 @@ def average_precision(scores: NDArray[np.float32], defective: NDArray[np.bool_])
 
 
 def f1_max(scores: NDArray[np.float32], defective: NDArray[np.bool_]) -> float:
-    """Return the largest F1 over all thresholds. Raises as `auroc` does."""
+    """Return the largest F1 score over all thresholds (F1-max).
+
+    F1 is the harmonic mean of precision and recall, 2 P R / (P + R); it is 0 where both are 0 (van Rijsbergen,
+    "Information Retrieval", 1979; F1-max as in Zou et al., "SPot-the-Difference", ECCV 2022).
+
+    Args:
+        scores: Float32 of any shape, higher for more anomalous.
+        defective: Bool of the same shape.
+
+    Returns:
+        0 to 1, higher is better.
+
+    Raises:
+        UndefinedMetric: One class is missing.
+        ValueError: The shapes differ, or a score is not finite.
+
+    Example:
+        >>> f1_max(np.float32([0.1, 0.4, 0.3, 0.9]), np.array([False, False, True, True]))
+        0.8
+    """
     from sklearn.metrics import precision_recall_curve
 
     flat_scores, flat_labels = _checked(scores, defective)
@@ -66,7 +115,16 @@ def f1_max(scores: NDArray[np.float32], defective: NDArray[np.bool_]) -> float:
 
 
 def roc_curve(scores: NDArray[np.float32], defective: NDArray[np.bool_]) -> RocCurve:
-    """Return the ROC curve. Raises as `auroc` does."""
+    """Return the ROC curve: the two rates at every threshold that changes them.
+
+    Args:
+        scores: Float32 of any shape, higher for more anomalous.
+        defective: Bool of the same shape.
+
+    Raises:
+        UndefinedMetric: One class is missing.
+        ValueError: The shapes differ, or a score is not finite.
+    """
     from sklearn.metrics import roc_curve as sklearn_roc_curve
 
     flat_scores, flat_labels = _checked(scores, defective)
@@ -75,20 +133,31 @@ def roc_curve(scores: NDArray[np.float32], defective: NDArray[np.bool_]) -> RocC
 
 
 def aupro(maps: NDArray[np.float32], masks: NDArray[np.bool_], limit: float = 0.3) -> float:
-    """Return the area under the per-region-overlap curve up to a false-positive rate, divided by that rate.
+    """Return the area under the per-region-overlap curve (AUPRO) up to a false-positive rate, divided by that rate.
 
-    The overlap at a threshold is the share of each defect region (8-connected, per image) at or above it, averaged
-    over all regions of all images with equal weight (Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021,
-    section 5.2). Every threshold that occurs is used: no binning.
+    The per-region overlap at a threshold is the share of the pixels of a defect region (8-connected, per image) that
+    score at or above it, averaged over all regions of all images with equal weight (Bergmann et al., "The MVTec Anomaly
+    Detection Dataset", IJCV 2021, section 5.2). All thresholds that occur are used, without binning.
 
     Args:
-        maps: float32 (B, H, W), anomaly maps.
-        masks: bool (B, H, W), True on a defect.
-        limit: false-positive rate at which the integral ends, over 0, at most 1.
+        maps: Float32 (B, H, W), anomaly maps, higher for more anomalous.
+        masks: Bool (B, H, W), True on a defect.
+        limit: False-positive rate of pixels at which the integral ends, above 0 and at most 1.
+
+    Returns:
+        0 to 1, higher is better.
 
     Raises:
-        UndefinedMetric: there is no defect region or no normal pixel.
-        ValueError: the shapes differ, a score is not finite, or the limit is out of range.
+        UndefinedMetric: There is no defect region, or no normal pixel.
+        ValueError: The shapes differ, a score is not finite, or the limit is out of range.
+
+    Example:
+        One defect of two pixels; one pixel scores above every normal pixel, the other below half of them:
+
+        >>> maps = np.float32([[[0.9, 0.2], [0.1, 0.3]]])
+        >>> masks = np.array([[[True, True], [False, False]]])
+        >>> aupro(maps, masks, limit=1.0)
+        0.75
     """
     if not 0 < limit <= 1:
         raise ValueError(f"limit: got {limit}, expected over 0 and at most 1")
@@ -102,7 +171,7 @@ def aupro(maps: NDArray[np.float32], masks: NDArray[np.bool_], limit: float = 0.
 
 
 def _region_weights(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Give each defect pixel 1 / (pixels of its region * regions), so that all weights add up to 1."""
+    """Return float64 (B, H, W): 1 / (pixels of its region * regions) for each defect pixel; the sum of all is 1."""
     from scipy.ndimage import label
 
     weights = np.zeros(masks.shape, dtype=np.float64)

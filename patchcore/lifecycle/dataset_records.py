@@ -1,4 +1,4 @@
-"""The data-set version of a category in the ledger, and the order in which its normal images came."""
+"""The data-set version of a category in the ledger, and the order in which its normal images arrived."""
 
 from patchcore.adapters.ledger.records import DatasetVersion, Member
 from patchcore.dataset.arrivals import record_arrivals
@@ -7,11 +7,11 @@ from patchcore.lifecycle.services import Services, who
 
 
 def record_dataset(services: Services, category: str) -> DatasetVersion:
-    """Give the present content of a category its data-set version: the number that it has, or the next one.
+    """Record the present content of a category as a data-set version; known content keeps its number.
 
     Raises:
-        Refused: the category has no images.
-        Fault: the ledger cannot be written.
+        NoImages: The category has no images.
+        LedgerUnavailable: The ledger cannot be written.
     """
     manifest = scan(services.workspace, category, services.digests)
     return services.ledger.record_dataset(
@@ -27,24 +27,25 @@ def record_dataset(services: Services, category: str) -> DatasetVersion:
 
 
 def members(manifest: Manifest) -> list[Member]:
-    """Return the images of a data set as the ledger lists them."""
+    """Return the images of a data-set version as the ledger lists them."""
     normals = [Member(entry.path, entry.sha256, "train") for entry in manifest.normals]
     return normals + [Member(entry.path, entry.sha256, f"test/{entry.label}") for entry in manifest.evaluation]
 
 
 def note_arrivals(services: Services, category: str, *, rebuild: bool = False) -> bool:
-    """Write down which normal images came since the last time, and return whether there is anything to write.
+    """Record which normal images arrived since the last time, and return whether the record changed.
 
     Args:
-        services: the opened workspace.
-        category: whose images.
-        rebuild: forget in which order they came, so that the next bank is built from nothing.
+        services: The opened workspace.
+        category: The category.
+        rebuild: Forget the order of arrival, so that the next bank is built from nothing.
 
     Raises:
-        Refused: the record is damaged, or an image cannot be read.
+        DataMissing: The record is damaged.
+        UnreadableImage: An image cannot be read.
     """
     workspace = services.workspace
     present = [entry.sha256 for entry in normal_images(workspace, category, services.digests)]
-    if not present:  # of a clone without its data: a later `dvc pull` brings the images
+    if not present:  # a clone without its data: `dvc pull` brings the images later
         return False
     return record_arrivals(workspace.arrivals(category), present, services.params, anew=rebuild)

@@ -12,12 +12,13 @@ _NAMES_SHOWN = 10
 
 
 def commit_images(services: Services, category: str) -> str | None:
-    """Commit the pointers of a category's images and their order of arrival, with a message that says what came.
+    """Commit the pointers of a category's images and their order of arrival, with a message that names new images.
 
-    Does nothing where params.yaml says not to commit.
+    Do nothing if params.yaml turns commits off.
 
     Raises:
-        Refused: git declines, or the category has no images.
+        NoImages: The category has no images.
+        Refused: Git declines, for example during a merge.
     """
     if not services.params.versioning.commit:
         return None
@@ -37,9 +38,9 @@ def commit_images(services: Services, category: str) -> str | None:
 
 
 def commit_reports(services: Services, category: str) -> str | None:
-    """Commit what `dvc repro` wrote for git to keep, with the parameters and pointers that it was made from.
+    """Commit the reports that `dvc repro` wrote, with the parameters and pointers that they follow from.
 
-    Does nothing where params.yaml says not to commit.
+    Do nothing if params.yaml turns commits off.
     """
     workspace = services.workspace
     if not services.params.versioning.commit:
@@ -53,7 +54,7 @@ def commit_reports(services: Services, category: str) -> str | None:
 def ingest_message(
     category: str, *, version: int, normals: int, new: Sequence[str], gone: int, quarantined: Sequence[str]
 ) -> str:
-    """Return the message of the git commit of a data-set version: a line, and the first names of what came."""
+    """Return the message of the git commit of a data-set version: a summary, and the first names of new images."""
     came = _images(len(new), "new ") if new else _images(normals, "")
     subject = f"{'Ingest' if new else 'Track the images of'} {category}: {came} (data-set version {version})"
     subject += f", {gone} gone" if gone else ""
@@ -63,7 +64,7 @@ def ingest_message(
 
 
 def _committed_normals(services: Services, category: str) -> set[str]:
-    """Return the sha256 of the normal images that the last commit knows; of its file, which people may edit."""
+    """Return the sha256 of the normal images in the last commit; empty if its file was edited and cannot be read."""
     text = services.versioning.committed_text(services.workspace.arrivals(category))
     try:
         return {str(sha256) for group in json.loads(text or "{}").get("groups", ()) for sha256 in group}

@@ -1,4 +1,4 @@
-"""Whether a retrain has the gate judge a bank: one that is new, or one whose images are the present ones again."""
+"""The rule by which a retrain judges a bank: if it is new, or if its data-set version is the present one again."""
 
 from collections.abc import Sequence
 
@@ -8,29 +8,38 @@ from patchcore.lifecycle.services import Services
 
 
 def is_to_be_judged(version: int, history: Sequence[Decision], *, present_since: int, current: bool) -> bool:
-    """Say whether a bank of the present data-set version is to be judged by the gate.
+    """Say whether the gate judges a bank of the present data-set version.
 
-    A bank is judged once each time its data-set version becomes the present one: for the first time, or again because
-    a withdrawal brought it back while production has a bank with the withdrawn image. What a person went back from
-    stays out, whatever becomes of the images: that it was no good was learned in production, which no gate knows of.
+    A bank is judged once each time its data-set version becomes the present one: the first time, or again after a
+    withdrawal while the bank in production still has the withdrawn image. A bank that was rolled back is not judged
+    again: a rollback shows a problem in production that the gate does not measure.
 
     Args:
-        version: the bank's.
-        history: every decision about the category, the first one first.
-        present_since: the sequence of the record since which the bank's data-set version is the present one.
-        current: the bank in production was built from the present data-set version.
+        version: The bank version.
+        history: Every decision about the category, the first one first.
+        present_since: The sequence of the record since which the bank's data-set version is the present one.
+        current: Whether the bank in production was built from the present data-set version.
+
+    Example:
+        >>> is_to_be_judged(1, [], present_since=5, current=False)
+        True
     """
     about = [decision.sequence for decision in history if decision.to_version == version]
     if not about:
         return True
-    return not current and max(about) < present_since and not _went_back(version, history)
+    return not current and max(about) < present_since and not _was_rolled_back(version, history)
 
 
 def banks_to_be_judged(services: Services, category: str, banks: Sequence[BankRecord]) -> list[BankRecord]:
-    """Return which of some banks of the present data-set version are to be judged by the gate.
+    """Return the banks of the present data-set version that the gate judges.
+
+    Args:
+        services: The opened workspace.
+        category: The category.
+        banks: Banks of the present data-set version.
 
     Raises:
-        Fault: the ledger does not answer.
+        LedgerUnavailable: The ledger does not answer.
     """
     present = services.ledger.present_dataset(category)
     history = services.ledger.history(category)
@@ -46,8 +55,8 @@ def _is_current(services: Services, category: str, present: PresentDataset | Non
     return bank is not None and present is not None and bank.dataset_version == present.version.number
 
 
-def _went_back(version: int, history: Sequence[Decision]) -> bool:
-    """Say whether a person went back from a version, or past it, since it last came to production."""
+def _was_rolled_back(version: int, history: Sequence[Decision]) -> bool:
+    """Say whether a rollback left a version, or passed it, since it last came to production."""
     changes = [decision for decision in history if decision.action in CHANGES_PRODUCTION]
     came = max((place for place, each in enumerate(changes) if each.to_version == version), default=len(changes))
     before = {each.to_version for each in changes[:came]}

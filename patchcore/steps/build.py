@@ -1,4 +1,4 @@
-"""features -> bank: choose the coreset, calibrate the threshold on the held-out normal images, write the bank."""
+"""features -> bank: select the coreset, calibrate the threshold on held-out normal images, write the bank."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
@@ -16,7 +16,7 @@ from patchcore.config.workspace import Workspace
 from patchcore.coreset.incremental import Cover
 from patchcore.dataset.arrivals import grouped, read_arrivals
 from patchcore.dataset.manifest import ImageEntry, Manifest, read_manifest
-from patchcore.errors import Refused
+from patchcore.errors import TooFewImages
 from patchcore.evaluation.evaluate import score_stored
 from patchcore.extraction.extractor import Extractor, open_extractor
 from patchcore.extraction.parity import ParityConfig, compare, counterpart, require_parity
@@ -28,12 +28,13 @@ from patchcore.steps.indexed_features import IndexedFeatures
 
 
 def run(workspace: Workspace, category: str, params: Params) -> None:
-    """Build the bank of a category from the features of its normal images, group after group as they arrived.
+    """Build the bank of a category from the features of its normal images, one group of arrivals after another.
 
     Raises:
-        Refused: there are fewer than two different normal images; the record of their arrivals is damaged; or the
-            bank would be one of bfloat16 that does not score as float32 does.
-        Fault: the features are not those of the index.
+        TooFewImages: There are fewer than two different normal images, or fewer different patches than neighbours.
+        DataMissing: The record of arrivals is damaged.
+        Refused: The extractor computes in bfloat16, and its scores differ from those in float32.
+        Fault: The features are not those of the index.
     """
     manifest = read_manifest(workspace.manifest(category))
     extractor = open_extractor(params.extract, workspace.root, cache=workspace.runtime_cache)
@@ -70,17 +71,17 @@ def run(workspace: Workspace, category: str, params: Params) -> None:
 
 
 def _split(workspace: Workspace, manifest: Manifest, params: Params) -> tuple[list[list[ImageEntry]], list[ImageEntry]]:
-    """Return the images that the bank remembers, in the groups that they came in, and those that calibrate it.
+    """Return the images that the bank is built from, in groups of arrival, and the images that calibrate it.
 
-    Both are in order of arrival, and in that of their paths within a group.
+    Both are in order of arrival, and within a group in order of their paths.
     """
     digests = [entry.sha256 for entry in manifest.normals]
     recorded = grouped(read_arrivals(workspace.arrivals(manifest.category)), digests, params)
     group_of = {sha256: number for number, group in enumerate(recorded) for sha256 in group}
     out = dict(zip(digests, _held_out(manifest.category, digests, params.build.held_out_share), strict=True))
     arrived = sorted(manifest.normals, key=lambda entry: group_of[entry.sha256])  # stable: paths stay in order
-    remembered = (entry for entry in arrived if not out[entry.sha256])
-    groups = [list(group) for _, group in groupby(remembered, key=lambda entry: group_of[entry.sha256])]
+    kept = (entry for entry in arrived if not out[entry.sha256])
+    groups = [list(group) for _, group in groupby(kept, key=lambda entry: group_of[entry.sha256])]
     return groups, [entry for entry in arrived if out[entry.sha256]]
 
 
@@ -88,16 +89,16 @@ def _held_out(category: str, digests: Sequence[str], share: float) -> list[bool]
     try:
         return calibration.held_out(digests, share)
     except ValueError as error:
-        raise Refused(
+        raise TooFewImages(
             f"category {category} has too few normal images for a bank",
             got=str(error),
-            expected="at least two different ones: one to remember, one to calibrate the threshold",
+            expected="at least two different ones: one for the bank, one to calibrate the threshold",
             remedy="add normal images",
         ) from error
 
 
 def _scorer(category: str, rows: NDArray[np.float32], params: BuildParams) -> Callable[[NDArray[np.float32]], Scores]:
-    """Return what scores features by the rows of the bank."""
+    """Return the function that scores features, float32 (B, h, w, D), against the rows of the bank, float32 (M, D)."""
     _require_neighbours(category, len(rows), params.neighbours)
     index = NearestNeighbours(rows)
     return lambda patches: scoring.score(patches, rows, index, neighbours=params.neighbours)
@@ -111,12 +112,12 @@ def _parity(
     score: Callable[[NDArray[np.float32]], Scores],
     threshold: float,
 ) -> ParityConfig | None:
-    """Compare the extractor with the one that may score in its place; None where there is none, or no images."""
+    """Compare the extractor with the one that may score in its place; None if there is none, or there are no images."""
     other = counterpart(extractor)
     if other is None or not images:
         return None
     digests = [entry.sha256 for entry in images]
-    store = FeatureStore(workspace.feature_store, other)  # it keeps them: the next build compares the same images
+    store = FeatureStore(workspace.feature_store, other)  # kept there: the next build compares the same images
     store.ensure({entry.sha256: workspace.root / entry.path for entry in images}, lambda _: None)
     own, theirs = features.load_many(digests), store.load_many(digests)
     return compare(other.config, own, theirs, lambda patches: score(patches).image, threshold)
@@ -124,7 +125,7 @@ def _parity(
 
 def _require_neighbours(category: str, rows: int, neighbours: int) -> None:
     if rows < neighbours:
-        raise Refused(
+        raise TooFewImages(
             f"the normal images of {category} are too much alike for build.neighbours in params.yaml",
             got=f"{rows} different patches",
             expected=f"at least {neighbours}",
@@ -133,7 +134,7 @@ def _require_neighbours(category: str, rows: int, neighbours: int) -> None:
 
 
 def _certificate(cover: Cover, params: BuildParams) -> dict[str, object]:
-    """Return how the rows were chosen, and how far from them a patch can be."""
+    """Return how the rows were selected, and their covering radius."""
     return {
         "ratio": params.coreset_ratio,
         "rows": len(cover.rows),
@@ -149,7 +150,7 @@ def _certificate(cover: Cover, params: BuildParams) -> dict[str, object]:
 
 def _report(workspace: Workspace, category: str, metrics: Mapping[str, object], radii: NDArray[np.float64]) -> None:
     write_json(workspace.build_metrics(category), metrics)
-    # A thousand points draw the same curve as a hundred thousand.
+    # A thousand points show the same curve as a hundred thousand.
     shown = np.unique(np.geomspace(1, len(radii), num=min(len(radii), 1000)).astype(int))
     points = ((int(rows), float(radii[rows - 1])) for rows in shown)
     write_table(workspace.radius_plot(category), ("rows", "radius"), points)

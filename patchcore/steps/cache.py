@@ -1,8 +1,6 @@
-"""What a machine keeps so as not to work it out again: arrays in a file that is believed only as long as it is whole.
+"""Cached arrays in a file: one that is missing, damaged or written by other code is computed again.
 
-    64 hexadecimal digits, the sha256 of the rest, then the bytes of a safetensors file
-
-Nothing here is ever needed: a file that is missing or damaged, or that other code wrote, is as good as none.
+64 hexadecimal digits, the sha256 of the rest, then the bytes of a safetensors file
 """
 
 import hashlib
@@ -19,7 +17,7 @@ _DIGITS = 64
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
-    """Return the arrays of a file; None where it is missing or damaged."""
+    """Return the arrays of a file; None if it is missing or damaged."""
     from safetensors.numpy import load
 
     try:
@@ -31,7 +29,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays in one step."""
+    """Write arrays in one step, so that no reader sees a part of the file."""
     from safetensors.numpy import save
 
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})

@@ -1,10 +1,10 @@
-"""Groups of images -> the rows that cover them, without reading what an earlier build has read.
+"""The cover of groups of images by coreset rows, cached, so that a build reads only the features of new images.
 
-What the groups so far lead to is kept outside DVC, under a name made of everything that it depends on:
+The cover after each group is kept outside DVC, under the digest of everything that it depends on:
 
     <folder>/<sha256 of code, parameters and features>.cache
 
-It is a cache: one that is missing or damaged is computed again, to the same bytes.
+A cover that is missing or damaged is computed again, to the same bytes.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from patchcore.steps.cache import read_arrays, write_arrays
 from patchcore.steps.fingerprint import fingerprint_of
 from patchcore.steps.indexed_features import IndexedFeatures
 
-_KEPT = 8  # covers that stay in the folder, the newest
+_KEPT = 8  # the newest covers stay in the folder
 _ARRAYS = ("rows", "sources", "radii")
 _COUNTS = tuple(field.name for field in dataclasses.fields(Cover) if field.name not in _ARRAYS)
 
@@ -38,14 +38,14 @@ def cover_of(
     """Return the cover of groups of images, in their order.
 
     Args:
-        folder: of the kept covers.
-        category: what to show beside a progress bar.
-        features: of all the images.
-        groups: sha256 of the images of each group, in order of arrival; none is empty.
-        params: what decides which patches are chosen.
+        folder: The folder of the cached covers.
+        category: The category, for the progress bar.
+        features: The features of all the images.
+        groups: The sha256 of the images of each group, in order of arrival; no group is empty.
+        params: The parameters that decide which patches are selected.
 
     Raises:
-        Fault: features that have to be read have changed since they were extracted.
+        Fault: Features that have to be read changed since they were extracted.
     """
     paths = [folder / f"{key}.cache" for key in _keys(features, groups, params)]
     kept = (cover for path in reversed(paths) if (cover := _read(path)))
@@ -63,7 +63,7 @@ def _first(category: str, features: IndexedFeatures, group: Group, params: Build
     """Select the rows of the first group."""
     features.ensure(group)
     height, width, _ = features.load_many(group[:1]).shape[1:]
-    patches = features.patches(group)  # (N, D), read in some passes, never whole
+    patches = features.patches(group)  # (N, D), read in several passes, never whole
     size = _budget(patches.shape[0], params)
     with progress(f"build {category}", size) as advance:
         chosen = kcenter.select(
@@ -73,7 +73,7 @@ def _first(category: str, features: IndexedFeatures, group: Group, params: Build
 
 
 def _with_group(category: str, cover: Cover, features: IndexedFeatures, group: Group, params: BuildParams) -> Cover:
-    """Cover a later group, and stay within the budget of rows."""
+    """Extend a cover to a later group; merge rows if there are more than the budget allows."""
     features.ensure(group)
     with progress(f"build {category}: new images", len(group)) as advance:
         grown = incremental.grow(cover, features.blocks(group, advance), limit=len(cover.rows))
@@ -87,7 +87,7 @@ def _budget(patches: int, params: BuildParams) -> int:
 
 
 def _keys(features: IndexedFeatures, groups: Sequence[Group], params: BuildParams) -> list[str]:
-    """Return the name of the cover of the first group, of the first two, and so on."""
+    """Return the digest that names the cover of the first group, of the first two groups, and so on."""
     wanted = ("coreset_ratio", "rows_at_most", "projection_dimension", "neighbours", "seed")
     code = fingerprint_of(__name__).sha256.encode()
     digest = hashlib.sha256(code + canonical_json(params.model_dump(mode="json", include=set(wanted))))
@@ -107,7 +107,7 @@ def _read(path: Path) -> Cover | None:
 
 
 def _write(path: Path, cover: Cover) -> None:
-    """Keep a cover, and of the others the newest."""
+    """Write a cover, and remove all but the newest."""
     counts = np.array([getattr(cover, name) for name in _COUNTS], dtype=np.int64)
     write_arrays(path, {name: getattr(cover, name) for name in _ARRAYS} | {"counts": counts})
     kept = sorted(path.parent.glob("*.cache"), key=lambda file: file.stat().st_mtime_ns)

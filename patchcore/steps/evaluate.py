@@ -1,4 +1,4 @@
-"""bank -> metrics: score the evaluation set, measure, and show: curves, scores, example heatmaps."""
+"""bank -> metrics: score the evaluation set; write metrics, curves, scores and example heatmaps."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from patchcore.bank.memory_bank import MemoryBank
 from patchcore.config.params import Params
 from patchcore.config.workspace import HEATMAPS, SCORES, Workspace
 from patchcore.dataset.manifest import Manifest, read_manifest
-from patchcore.errors import Refused
+from patchcore.errors import TooFewImages
 from patchcore.evaluation.evaluate import BankEvaluation, Features, evaluate_bank
 from patchcore.evaluation.metrics import UndefinedMetric
 from patchcore.extraction.store import FeatureStore
@@ -28,7 +28,8 @@ def run(workspace: Workspace, category: str, params: Params) -> None:
     """Measure the bank of a category and write its metrics, curves and examples.
 
     Raises:
-        Refused: the evaluation set has one class only, or the bank is damaged.
+        InvalidBank: The bank is damaged.
+        TooFewImages: The evaluation set has one class only.
     """
     manifest = read_manifest(workspace.manifest(category))
     bank = MemoryBank.load(workspace.bank(category), weights=workspace.weights, cache=workspace.runtime_cache)
@@ -46,10 +47,10 @@ def run(workspace: Workspace, category: str, params: Params) -> None:
 def measure(
     bank: MemoryBank, store: FeatureStore, manifest: Manifest, workspace: Workspace, params: Params
 ) -> BankEvaluation:
-    """Measure any bank on a manifest's evaluation set, extracting what its extractor has not seen.
+    """Measure any bank on a manifest's evaluation set; extract the features that its extractor has not extracted yet.
 
     Raises:
-        Refused: the evaluation set has one class only.
+        TooFewImages: The evaluation set has one class only.
     """
     images = {entry.sha256: workspace.root / entry.path for entry in manifest.evaluation}
     store.ensure(images, lambda _: None)
@@ -64,7 +65,7 @@ def _measure(
             limit = params.evaluate.aupro_limit
             return evaluate_bank(bank, features, manifest, workspace.root, aupro_limit=limit, progress=advance)
     except UndefinedMetric as error:
-        raise Refused(
+        raise TooFewImages(
             f"the evaluation set of {manifest.category} has one class only",
             got=str(error),
             expected="normal images in test/good and defective ones in a folder beside it",
@@ -73,7 +74,7 @@ def _measure(
 
 
 def report(evaluation: BankEvaluation, manifest: Manifest, bank: MemoryBank) -> dict[str, Any]:
-    """Return what metrics.json holds: the metrics, and what they were measured on."""
+    """Return the content of metrics.json: the metrics, and the digests of the evaluation set and the bank."""
     return {
         **evaluation.metrics,
         "normals": int(np.count_nonzero(~evaluation.defective)),
@@ -84,7 +85,7 @@ def report(evaluation: BankEvaluation, manifest: Manifest, bank: MemoryBank) -> 
 
 
 def metrics_of(report: Mapping[str, Any]) -> dict[str, float | None]:
-    """Return the metrics of a report, and the numbers of images that they were measured on."""
+    """Return the metrics of a report, with the numbers of images that they were measured on."""
     return {name: value for name, value in report.items() if not name.endswith("_sha256")}
 
 
@@ -118,7 +119,7 @@ def _write_results(
 
 
 def _examples(evaluation: BankEvaluation, count: int) -> list[int]:
-    """Choose what teaches most: half of them the highest scores of all, half the highest of normal images."""
+    """Choose images to show: the highest scores of defective images, and as many of normal images."""
     order = np.argsort(-evaluation.scores.image, kind="stable")
     highest = [int(number) for number in order if evaluation.defective[number]][: (count + 1) // 2]
     normal = [int(number) for number in order if not evaluation.defective[number]][: count // 2]

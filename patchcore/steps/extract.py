@@ -1,4 +1,4 @@
-"""manifest -> features: every image of a category becomes patch features; those that are known are left alone."""
+"""manifest -> features: extract the patch features of every image of a category that has none yet."""
 
 from patchcore._util.files import write_json
 from patchcore._util.progress import progress
@@ -14,8 +14,9 @@ def run(workspace: Workspace, category: str, params: Params) -> None:
     """Fill the feature store and write the index of digests that the later stages depend on.
 
     Raises:
-        Refused: the weights are missing, or the backbone has no such layer.
-        UnreadableImage: an image cannot be read.
+        InvalidWeights: The weights are missing, or are not those expected.
+        Refused: The backbone has no such layer.
+        UnreadableImage: An image cannot be read.
     """
     manifest = read_manifest(workspace.manifest(category))
     extractor = open_extractor(params.extract, workspace.root, keep=workspace.weights, cache=workspace.runtime_cache)

@@ -1,4 +1,4 @@
-"""The sha256 of every image's features, without reading again a file that has not been written since it was read."""
+"""The sha256 of every image's features, cached: a feature file is read again only if it changed."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,18 +12,18 @@ _Stamp = tuple[int, int]
 
 
 def digests_of(cache: Path, store: FeatureStore, images: Iterable[str]) -> dict[str, str]:
-    """Return image's sha256 -> sha256 of its features.
+    """Return the sha256 of the features of each image, by the sha256 of the image.
 
-    A digest is believed for as long as the file has the size and the time of its last change that it had then; whoever
-    uses features checks them against it.
+    A cached digest is used as long as the feature file has the same size and time of its last change. `IndexedFeatures`
+    checks the features against it whenever they are read.
 
     Args:
-        cache: the file that keeps the digests.
-        store: holds the features of all the images.
-        images: by their sha256.
+        cache: The file that keeps the digests.
+        store: The features of all the images.
+        images: The sha256 of each image.
 
     Raises:
-        Fault: features are missing or damaged.
+        Fault: Features are missing or damaged.
     """
     known = _read(cache)
     found = {}

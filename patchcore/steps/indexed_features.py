@@ -1,4 +1,4 @@
-"""The guard between extract and its successors: features are used only when they are the ones of the index."""
+"""The features that the extract stage indexed: a later stage uses no others."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -18,15 +18,21 @@ _AT_ONCE = 8  # images of a block
 
 
 class IndexedFeatures:
-    """The features that the extract stage wrote down: each is checked when it is read, those nobody reads are not."""
+    """The features of a category's images. Each is checked against the index of the extract stage when it is read."""
 
     def __init__(
         self, workspace: Workspace, category: str, store: FeatureStore, images: Sequence[ImageEntry | EvaluationEntry]
     ) -> None:
-        """Take the images that the features may be needed of.
+        """Read the index.
+
+        Args:
+            workspace: The workspace.
+            category: The category.
+            store: The feature store.
+            images: The images whose features may be asked for.
 
         Raises:
-            Fault: one of them is not in the index.
+            Fault: One of them is not in the index.
         """
         self._store, self._category = store, category
         self._files = {entry.sha256: workspace.root / entry.path for entry in images}
@@ -38,14 +44,14 @@ class IndexedFeatures:
         self._digests: dict[str, str] = {sha256: recorded[sha256] for sha256 in self._files}
 
     def digest(self, sha256: str) -> str:
-        """Return the sha256 of an image's features, as the extract stage wrote it down."""
+        """Return the sha256 of an image's features in the index."""
         return self._digests[sha256]
 
     def ensure(self, digests: Sequence[str]) -> None:
-        """Extract again what is missing, because somebody cleaned the store up.
+        """Extract the features again that are missing, for example because the store was cleaned up.
 
         Raises:
-            UnreadableImage: an image cannot be read.
+            UnreadableImage: An image cannot be read.
         """
         if missing := self._store.missing(digests):
             with progress(f"extract {self._category} again", len(missing)) as advance:
@@ -55,7 +61,7 @@ class IndexedFeatures:
         """Return the features of several images, by their sha256, float32 (B, h, w, D).
 
         Raises:
-            Fault: features have changed since they were extracted.
+            Fault: Features changed since they were extracted.
         """
         features = self._store.load_many(digests)
         for sha256, patches in zip(digests, features, strict=True):
@@ -63,14 +69,14 @@ class IndexedFeatures:
         return features
 
     def patches(self, digests: Sequence[str]) -> StoredPatches:
-        """Return a view of the patches of several images, image by image, that holds none of them in memory.
+        """Return a view of the patches of several images that reads them when they are used, image by image.
 
-        Reading it raises as `load_many` does.
+        Reading it raises the errors of `load_many`.
         """
         return self._store.patches(digests, self._check)
 
     def blocks(self, digests: Sequence[str], advance: Advance) -> Iterator[NDArray[np.float32]]:
-        """Yield the features of several images, some at a time. Raises as `load_many` does."""
+        """Yield the features of several images, a few images at a time, with the errors of `load_many`."""
         for start in range(0, len(digests), _AT_ONCE):
             advance(start)
             yield self.load_many(digests[start : start + _AT_ONCE])
@@ -84,6 +90,6 @@ class IndexedFeatures:
         return Fault(
             f"the features of image {sha256} are not those of {self._index}",
             got=got,
-            expected="the features that the extract stage wrote down",
+            expected="the features that the extract stage indexed",
             remedy=f"run: dvc repro --force --single-item extract@{self._category}",
         )

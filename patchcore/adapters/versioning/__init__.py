@@ -1,1 +1,1 @@
-"""The versions of data, code and parameters: DVC and git."""
+"""Versions of data, code and parameters: DVC and git."""

@@ -1,1 +1,1 @@
-"""From a bank that was built to the one that scores: registered, judged, promoted, followed by the registry."""
+"""Production: bank versions are registered, judged by the gate, promoted or rolled back, and MLflow follows."""
