@@ -13,15 +13,18 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import TextIO
 
 import pytest
 from filelock import FileLock
+from jsonschema import Draft202012Validator
 
 from patchcore.cli.app import run as run_command
 from patchcore.cli.demo.data import DemoImages, choose_images, drop_new, fill_batch, lay_out
+from patchcore.cli.schemas import MODELS, schema_of
 from patchcore.config.workspace import Workspace
 
 Done = CompletedProcess[str]
@@ -62,9 +65,24 @@ def run(_own_environment: None) -> Run:
     """Run a command in this process: what it says, and its exit code."""
 
     def run_in_process(*arguments: object) -> Done:
-        return _caught(lambda: run_command([str(argument) for argument in arguments]))
+        words = [str(argument) for argument in arguments]
+        done = _caught(lambda: run_command(words))
+        _require_schema(words, done.stdout)
+        return done
 
     return run_in_process
+
+
+def _require_schema(words: list[str], stdout: str) -> None:
+    """Check the JSON that a command printed against the command's schema in the docs."""
+    command = max((name for name in MODELS if words[: len(name.split())] == name.split()), key=len, default=None)
+    if command and "--json" in words:
+        _validator(command).validate(json.loads(stdout))
+
+
+@cache
+def _validator(command: str) -> Draft202012Validator:
+    return Draft202012Validator(schema_of(command))
 
 
 @pytest.fixture(scope="session")

@@ -60,13 +60,22 @@ class GateOutcome(Model):
 
 
 class PromotionResult(Model):
-    """What `patchcore promote` did; see `GateOutcome` for the fields that are not named here.
+    """What `patchcore promote` did.
 
     Attributes:
         category: The category.
         bank_version: The bank version that was judged.
         bank_sha256: Its digest.
         metrics: What the verdict was reached from, by name; null where a metric is undefined.
+        gate: The verdict.
+        promoted: Whether this command brought the version to production.
+        production: The version in production now; null if there is none.
+        production_since: When that version came to production, UTC in ISO 8601; null if there is none.
+        proposed: Whether the version waits for the approval of another person.
+        forced: Whether it was promoted or proposed although it did not pass the gate.
+        decision: The number of the ledger's record of this decision; null if nothing was decided.
+        proposal: The number of the record of the proposal that this decision approves; null if there is none.
+        reconciled: What was repaired in MLflow so that it matches the ledger, a line each.
         anchored: The anchor that was written after the decision.
     """
 
@@ -87,7 +96,7 @@ class PromotionResult(Model):
 
 
 class RetrainResult(Model):
-    """What `patchcore retrain` did; see `GateOutcome` for the fields that are not named here.
+    """What `patchcore retrain` did.
 
     Attributes:
         category: The category.
@@ -99,6 +108,14 @@ class RetrainResult(Model):
         metrics: What was measured of the bank, by name; null where a metric is undefined.
         threshold: The score above which an image is anomalous.
         new: Whether this command registered the bank; false if its bytes were registered before.
+        gate: The verdict.
+        promoted: Whether this command brought the version to production.
+        production: The version in production now; null if there is none.
+        proposed: Whether the version waits for the approval of another person.
+        forced: Whether it was promoted or proposed although it did not pass the gate.
+        decision: The number of the ledger's record of this decision; null if nothing was decided.
+        proposal: The number of the record of the proposal that this decision approves; null if there is none.
+        reconciled: What was repaired in MLflow so that it matches the ledger, a line each.
         anchored: The anchor that was written after the decision.
     """
 

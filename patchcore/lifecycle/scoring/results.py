@@ -186,7 +186,14 @@ class ReplayResult(ReplayRecord):
 
 
 class Box(Model):
-    """A rectangle in an image, in pixels; right and bottom are the first pixels outside of it."""
+    """A rectangle in an image.
+
+    Attributes:
+        left: The first column, in pixels.
+        top: The first row, in pixels.
+        right: The first column to the right of it, in pixels.
+        bottom: The first row below it, in pixels.
+    """
 
     left: int
     top: int

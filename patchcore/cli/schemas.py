@@ -1,0 +1,72 @@
+"""A JSON Schema for what each command prints with ``--json``.
+
+``python -m patchcore.cli.schemas FOLDER`` writes them all, as docs/reference/schemas has them. A command prints its
+result, its result and an error (it did its work and says no), or an error alone.
+"""
+
+import importlib
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from patchcore._util.files import write_bytes
+from patchcore._util.model import Model
+from patchcore.cli.result import ErrorReport
+
+_INTAKE, _PRODUCTION, _SCORING = (f"patchcore.lifecycle.{part}.results" for part in ("intake", "production", "scoring"))
+
+MODELS: Mapping[str, tuple[str, str]] = {
+    "ingest": (_INTAKE, "IngestReport"),
+    "withdraw": (_INTAKE, "WithdrawalReport"),
+    "retrain": (_PRODUCTION, "RetrainResult"),
+    "promote": (_PRODUCTION, "PromotionResult"),
+    "rollback": (_PRODUCTION, "RollbackResult"),
+    "reconcile": (_PRODUCTION, "ReconcileResult"),
+    "score": (_SCORING, "ScoreResult"),
+    "override": (_SCORING, "OverrideResult"),
+    "audit replay": (_SCORING, "ReplayResult"),
+    "audit explain": (_SCORING, "ExplainResult"),
+}
+"""For each command with ``--json`` the module and the name of its result's model."""
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schema_of(command: str) -> dict[str, Any]:
+    """Return the JSON Schema of what a command, such as ``audit batch``, prints.
+
+    Example:
+        >>> schema = schema_of("rollback")
+        >>> schema["title"], "error" in schema["properties"], schema["additionalProperties"]
+        ('patchcore rollback --json', True, False)
+    """
+    module, name = MODELS[command]
+    model: type[Model] = getattr(importlib.import_module(module), name)
+    schema = model.model_json_schema(mode="serialization")
+    definitions = {**schema.pop("$defs", {}), "ErrorReport": ErrorReport.model_json_schema(mode="serialization")}
+    schema["properties"]["error"] = {"$ref": "#/$defs/ErrorReport", "description": "Why the exit code is not 0."}
+    either = [{"required": schema.pop("required", [])}, {"required": ["error"]}]
+    title = {"$schema": _DIALECT, "title": f"patchcore {command} --json"}
+    return {**title, **{key: value for key, value in schema.items() if key != "title"}, "anyOf": either} | {
+        "$defs": dict(sorted(definitions.items()))
+    }
+
+
+def file_of(command: str) -> str:
+    """Return the name of the file that a command's schema is written to."""
+    return f"{command.replace(' ', '_')}.json"
+
+
+def write_schemas(folder: Path) -> None:
+    """Write the schema of every command to a folder, and remove those of commands that are gone."""
+    for command in MODELS:
+        text = json.dumps(schema_of(command), indent=2, ensure_ascii=False) + "\n"
+        write_bytes(folder / file_of(command), text.encode())
+    for file in set(folder.glob("*.json")) - {folder / file_of(command) for command in MODELS}:
+        file.unlink()
+
+
+if __name__ == "__main__":
+    write_schemas(Path(sys.argv[1]))
