@@ -22,7 +22,7 @@ from patchcore.adapters.ledger import Ledger
 from patchcore.adapters.ledger.records import BatchRecord, ImageScore, Member, images_digest
 from patchcore.adapters.ledger.times import now
 from patchcore.lifecycle import audit
-from patchcore.lifecycle.evidence import verification as evidence
+from patchcore.lifecycle.evidence import exporting
 from patchcore.lifecycle.services import Services, open_services
 from patchcore.lifecycle.setup import init
 
@@ -62,7 +62,7 @@ def _measure(folder: Path, batches: int) -> dict[str, float]:
     if not verification.ok:
         raise SystemExit(f"the ledger is not sound: {verification.problems[:3]}")
     started = time.perf_counter()
-    evidence.export(services, folder / "export", batch=_name(batches // 2), file_format="parquet")
+    exporting.export(services, folder / "export", batch=_name(batches // 2), file_format="parquet")
     found["export a batch with its proof"] = time.perf_counter() - started
     found["`patchcore audit batch`, the process as a whole"] = timed(lambda: _command(folder, batches), rounds=3)
     return found

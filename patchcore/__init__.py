@@ -49,8 +49,9 @@ if TYPE_CHECKING:
         f1_max,
         roc_curve,
     )
-    from patchcore.evidence.verify_chain import Anchor
-    from patchcore.evidence.verify_export import verify_export
+    from patchcore.evidence.anchors import Anchor
+    from patchcore.evidence.export_verification import verify_export
+    from patchcore.evidence.findings import Verification
     from patchcore.search.index import NearestNeighbours
 
 __version__ = "0.2.0"
@@ -70,6 +71,7 @@ __all__ = [
     "UndefinedMetric",
     "UsageError",
     "Verdict",
+    "Verification",
     "__version__",
     "aupro",
     "auroc",
@@ -91,7 +93,7 @@ __all__ = [
 __getattr__ = lazy_attributes(
     __name__,
     {
-        "Anchor": "patchcore.evidence.verify_chain",
+        "Anchor": "patchcore.evidence.anchors",
         "Coreset": "patchcore.coreset.kcenter",
         "Evaluation": "patchcore.evaluation.gate",
         "Incumbent": "patchcore.evaluation.gate",
@@ -101,6 +103,7 @@ __getattr__ = lazy_attributes(
         "Scores": "patchcore.bank.scoring",
         "UndefinedMetric": "patchcore.evaluation.metrics",
         "Verdict": "patchcore.evaluation.gate",
+        "Verification": "patchcore.evidence.findings",
         "aupro": "patchcore.evaluation.metrics",
         "auroc": "patchcore.evaluation.metrics",
         "average_precision": "patchcore.evaluation.metrics",
@@ -108,7 +111,7 @@ __getattr__ = lazy_attributes(
         "judge": "patchcore.evaluation.gate",
         "roc_curve": "patchcore.evaluation.metrics",
         "select": "patchcore.coreset.kcenter",
-        "verify_export": "patchcore.evidence.verify_export",
+        "verify_export": "patchcore.evidence.export_verification",
     },
     packages=("bank", "coreset", "evaluation", "evidence", "extraction", "images", "search"),
 )

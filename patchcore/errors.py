@@ -341,6 +341,12 @@ class BatchIncomplete(Refused):
     code = "batch-incomplete"
 
 
+class CannotOverride(Refused):
+    """The decision about an image cannot be changed."""
+
+    code = "cannot-override"
+
+
 class NotReproduced(Refused):
     """A batch that was scored again has other results."""
 
@@ -360,6 +366,18 @@ class InvalidLedger(Refused):
     """The ledger's address or its database cannot be used."""
 
     code = "invalid-ledger"
+
+
+class EmptyLedger(Refused):
+    """The ledger has no record yet."""
+
+    code = "empty-ledger"
+
+
+class RecordRefused(Refused):
+    """A record that breaks a rule of the ledger, or contradicts another record."""
+
+    code = "record-refused"
 
 
 class VerificationFailed(Refused):

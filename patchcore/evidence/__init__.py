@@ -1,8 +1,15 @@
 """Tamper evidence: a hash chain, Merkle proofs, signatures, and exports that verify without the database.
 
-Nothing here needs numpy or a database: pyarrow reads the tables, cryptography checks signatures. The function that
-verifies an export is `patchcore.evidence.verify_export.verify_export`, also ``patchcore.verify_export``; from a shell:
-``python -m patchcore.evidence EXPORT``.
+Verify an export that somebody sent, against anchors that they published before::
+
+    from pathlib import Path
+    from patchcore.evidence import read_anchors, verify_export
+
+    result = verify_export(Path("export"), read_anchors(Path("anchors.jsonl")).anchors)
+    print(result.ok, result.problems, result.notes)
+
+The same from a shell: ``python -m patchcore.evidence EXPORT --anchor anchors.jsonl``. Verification needs pyarrow, which
+reads the tables, and cryptography, which checks signatures, and no other library.
 """
 
 from typing import TYPE_CHECKING
@@ -10,22 +17,37 @@ from typing import TYPE_CHECKING
 from patchcore._util.lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from patchcore.evidence.anchors import Anchor, read_anchors
     from patchcore.evidence.export import Export, write_export
+    from patchcore.evidence.export_verification import verify_export
+    from patchcore.evidence.findings import Verification
     from patchcore.evidence.signing import Signer, is_signed, read_signer, trusted_keys
-    from patchcore.evidence.verify_chain import Anchor, Walk
 
-__all__ = ["Anchor", "Export", "Signer", "Walk", "is_signed", "read_signer", "trusted_keys", "write_export"]
+__all__ = [
+    "Anchor",
+    "Export",
+    "Signer",
+    "Verification",
+    "is_signed",
+    "read_anchors",
+    "read_signer",
+    "trusted_keys",
+    "verify_export",
+    "write_export",
+]
 
 __getattr__ = lazy_attributes(
     __name__,
     {
-        "Anchor": "patchcore.evidence.verify_chain",
+        "Anchor": "patchcore.evidence.anchors",
         "Export": "patchcore.evidence.export",
         "Signer": "patchcore.evidence.signing",
-        "Walk": "patchcore.evidence.verify_chain",
+        "Verification": "patchcore.evidence.findings",
         "is_signed": "patchcore.evidence.signing",
+        "read_anchors": "patchcore.evidence.anchors",
         "read_signer": "patchcore.evidence.signing",
         "trusted_keys": "patchcore.evidence.signing",
+        "verify_export": "patchcore.evidence.export_verification",
         "write_export": "patchcore.evidence.export",
     },
 )

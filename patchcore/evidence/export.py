@@ -1,8 +1,9 @@
-"""Exports of a ledger: a folder of tables and a proof, which anybody verifies without the database.
+"""Exports of a ledger: a folder of tables and a proof that can be verified without the database.
 
-A whole export holds the chain from its first record to the checkpoint that names it. A part of one, such as a batch
-with all that it rests on, holds some records, each with its path to the Merkle root of a checkpoint; see
-docs/reference/export-format.md. `patchcore.evidence.verify_export` verifies both.
+A complete export holds every record from the first to a checkpoint that covers them all. The export of a batch holds
+the records that the batch depends on, each with its Merkle audit path to the root in a checkpoint. The folder holds one
+Parquet or CSV file per kind of record, the chain, and ``proof.json`` with the checkpoint, the audit paths, the columns
+and the sha256 of every file. `patchcore.evidence.export_verification` verifies both kinds.
 """
 
 import json
@@ -12,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from patchcore._util.files import new_folder, sha256_of, write_json
-from patchcore.errors import Refused
-from patchcore.evidence import hash_chain as links
+from patchcore.errors import InvalidExport, InvalidPath
+from patchcore.evidence import hash_chain
 from patchcore.evidence.export_tables import COLUMN_TYPES, Columns, FileFormat, read_table, write_table
 from patchcore.evidence.verify_chain import Archived, Records
 
@@ -29,7 +30,12 @@ LINK_COLUMNS: Columns = {
 
 @dataclass(frozen=True)
 class Table:
-    """A table to be exported: its columns, ``sequence`` first, and its rows by their sequences."""
+    """A table to export.
+
+    Attributes:
+        columns: The type of each column by its name, ``sequence`` first.
+        rows: The records in the order of their sequences, the values in the order of the columns.
+    """
 
     columns: Columns
     rows: Iterable[Sequence[Any]]
@@ -38,22 +44,28 @@ class Table:
 def write_export(
     folder: Path, tables: Mapping[str, Table], proof: Mapping[str, Any], file_format: FileFormat
 ) -> dict[str, Any]:
-    """Write tables and their proof as a folder, whole or not at all.
+    """Write tables and their proof as a folder; it appears at once, complete, or not at all.
 
     Args:
-        folder: Where; nothing may be there yet.
-        tables: By the kinds of their records, and ``chain``.
-        proof: What is to be known besides: ``complete`` and ``checkpoint``; of a part ``paths`` and ``consistency``.
-        file_format: Of the tables.
+        folder: The folder to make; it must not exist.
+        tables: The tables by their kind of record, and the table ``chain``.
+        proof: More entries of proof.json: ``complete`` and ``checkpoint``; for a batch also ``batch``, ``paths`` and
+            ``consistency``.
+        file_format: The format of the tables.
 
     Returns:
-        What stands in proof.json.
+        The content of proof.json.
 
     Raises:
-        Refused: The folder is there already.
+        InvalidPath: The folder exists.
     """
     if folder.exists():
-        raise Refused(f"no export to {folder}", got="a folder that exists", expected="a new one", remedy="name another")
+        raise InvalidPath(
+            f"cannot export to {folder}",
+            got="a folder that exists",
+            expected="a new folder",
+            remedy="choose another folder",
+        )
     with new_folder(folder) as place:
         files, columns, counts = {}, {}, {}
         for name, table in tables.items():
@@ -66,13 +78,13 @@ def write_export(
 
 
 class Export(Records):
-    """An export as `patchcore.evidence.verify_chain` reads it.
+    """An export, as `patchcore.evidence.verify_chain` reads records.
 
     Args:
-        folder: As `write_export` wrote it.
+        folder: The folder that `write_export` wrote.
 
     Raises:
-        Refused: It is no export of a format that is known.
+        InvalidExport: The folder is not an export of a known format.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -83,22 +95,22 @@ class Export(Records):
             _require_known(self.proof)
             self.complete = bool(self.proof["complete"])
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise Refused(
-                f"{folder} is no export of a ledger",
+            raise InvalidExport(
+                f"{folder} is not an export of a ledger",
                 got=str(error),
                 expected=f"a folder with a {PROOF} of format {FORMAT}",
-                remedy="make one with: patchcore audit export FOLDER",
+                remedy="write an export with: patchcore audit export FOLDER",
             ) from error
         self._columns: dict[str, Columns] = self.proof["columns"]
         self._file_of = {name.partition(".")[0]: folder / name for name in self.proof["files"]}
 
     @property
     def kinds(self) -> Collection[str]:
-        """The kinds of records that there may be."""
+        """The kinds of records."""
         return [kind for kind in self._columns if kind != CHAIN]
 
     def damaged_files(self) -> Iterator[str]:
-        """Yield which files are not those that were written, and which stand beside them."""
+        """Yield one sentence per file that is missing, altered, or not part of the export."""
         for name, sha256 in self.proof["files"].items():
             file = self.folder / name
             if file.is_symlink() or not file.is_file():
@@ -107,7 +119,7 @@ class Export(Records):
                 yield f"{name} was altered after it was exported"
         for entry in sorted(self.folder.iterdir()):
             if entry.name not in {PROOF, *self.proof["files"]}:
-                yield f"{entry.name!r} is no part of the export: nothing vouches for it, keep it elsewhere"
+                yield f"{entry.name!r} is not part of the export and cannot be verified: keep it elsewhere"
 
     def links(self) -> Iterator[tuple[int, str, bytes, bytes, bytes]]:
         """Yield every link."""
@@ -122,8 +134,8 @@ class Export(Records):
         in_order: Columns = {"sequence": "int64", **{name: columns[name] for name in names}}
         for sequence, *values in read_table(self._file_of[kind], in_order):
             try:
-                yield sequence, links.digest_of_sorted(names, values)
-            except ValueError:  # an infinite number: nothing that was ever written
+                yield sequence, hash_chain.digest_of_sorted(names, values)
+            except ValueError:  # an infinite number: this library never writes one
                 yield sequence, b""
 
     def rows(self, kind: str) -> Iterator[dict[str, Any]]:
@@ -137,7 +149,7 @@ class Export(Records):
         return {row["sequence"]: row for row in self.rows("checkpoints")}
 
     def archived(self) -> Sequence[Archived]:
-        """Return which images were moved into archives."""
+        """Return the images that were moved to archives."""
         rows = self.rows("archives")
         return [
             Archived(row["sequence"], row["name"], "images", row["first"], row["last"], row["images"]) for row in rows
@@ -145,10 +157,10 @@ class Export(Records):
 
 
 def _require_known(proof: Mapping[str, Any]) -> None:
-    """Check that a proof is one that this module writes: what is verified must be what a person opens.
+    """Check that a proof has the form that `write_export` gives it, so that every file a person opens is verified.
 
     Raises:
-        ValueError: It is not.
+        ValueError: It has not.
     """
     if proof["format"] != FORMAT:
         raise ValueError(f"format {proof['format']}")
@@ -162,5 +174,5 @@ def _require_known(proof: Mapping[str, Any]) -> None:
 def _without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("an object that says something twice")
+        raise ValueError("an object with the same key twice")
     return found

@@ -1,7 +1,8 @@
-"""What the records of a part of a ledger tell of others that should be there: a part that leaves some out is none.
+"""Which records belong to the export of a batch, and which of them are missing.
 
-Whoever exports a batch records in the ledger which records belong to it, before the checkpoint is made that the part is
-held against: to leave out one of them, an override say, takes a false record that stays in the ledger.
+Before a batch is exported, an event in the ledger records which records belong to the export, and a checkpoint then
+covers that event. Somebody who leaves out a record, such as an override, would have to forge the event too, and a
+forged event stays in the ledger.
 """
 
 import hashlib
@@ -13,23 +14,31 @@ _Row = Mapping[str, Any]
 
 
 class Rows(Protocol):
-    """Where the records of a part are."""
+    """The records of an export."""
 
     def rows(self, kind: str) -> Iterator[dict[str, Any]]:
-        """Yield the records of a kind by the names of their columns."""
+        """Yield the records of a kind, values by column name."""
         ...
 
 
 EXPORT = "export"
-"""The action of the event that tells what belongs to the export of a batch."""
+"""The action of the event that records what belongs to the export of a batch."""
 
 
 def contents_of_part(batch: str, sequences: Iterable[int]) -> dict[str, Any]:
-    """Return what the ledger records of an export: the batch, and number, last sequence and digest of its records.
+    """Return the summary of the event that records an export.
 
     Args:
-        batch: Its name.
-        sequences: Of all records but the one that this is for.
+        batch: The name of the batch.
+        sequences: The sequences of all records of the export, without that event itself.
+
+    Returns:
+        ``batch``; ``records``, their number; ``up_to``, the last sequence; ``sha256`` of the sequences in order, one
+        decimal number per line.
+
+    Example:
+        >>> contents_of_part("monday", [3, 1, 2])["up_to"]
+        3
     """
     ordered = sorted(sequences)
     digest = hashlib.sha256("".join(f"{sequence}\n" for sequence in ordered).encode())
@@ -38,72 +47,75 @@ def contents_of_part(batch: str, sequences: Iterable[int]) -> dict[str, Any]:
 
 
 def missing_records(part: Rows, batch: str, sequences: Sequence[int]) -> Iterator[tuple[int, str]]:
-    """Yield what is missing from the export of a batch: the sequence of the record that tells of it, and what it is.
+    """Yield what is missing from the export of a batch: the sequence of the record that refers to it, and a sentence.
 
     Args:
-        part: The records.
+        part: The records of the export.
         batch: The name of the batch.
-        sequences: Of all links of the part.
+        sequences: The sequences of all links of the export.
     """
     batches = sorted(part.rows("batches"), key=lambda row: int(row["scoring"]))
     if not batches:
-        yield 1, "there is no batch in this part"
+        yield 1, "there is no batch in this export"
         return
     banks = {(row["category"], row["version"]): row for row in part.rows("banks")}
     datasets = {(row["category"], row["number"]): row for row in part.rows("datasets")}
-    yield from _told(part, batch, sequences)
+    yield from _stated(part, batch, sequences)
     yield from _scorings(batches, batch)
     yield from _images(batches, sequences)
     for scoring in batches:
         bank = banks.get((scoring["category"], scoring["bank_version"]))
         if bank is None or bank["sha256"] != scoring["bank_sha256"]:
-            yield scoring["sequence"], f"bank {scoring['bank_version']}, which scored it, is missing"
+            yield scoring["sequence"], f"bank version {scoring['bank_version']}, which scored it, is missing"
         elif (bank["category"], bank["dataset_version"]) not in datasets:
-            yield bank["sequence"], f"data-set version {bank['dataset_version']}, which it was built from, is missing"
+            yield (
+                bank["sequence"],
+                f"data-set version {bank['dataset_version']}, which the bank was built from, is missing",
+            )
     yield from _data_sets(part, datasets)
 
 
 def unseen_records(part: Rows) -> Iterator[str]:
-    """Yield what cannot be seen: what nothing tells of, and images that a ledger of format 1 did not list."""
+    """Yield one sentence per kind of record whose absence cannot be detected."""
     if not _exports(part):
-        yield "no record tells what belongs to this export: that an override or a decision was left out is not seen"
+        yield "no record says what belongs to this export: a missing override or decision is not detected"
     if not any(True for _ in part.rows("members")):
         for row in part.rows("datasets"):
-            yield f"the images of data-set version {row['number']} of {row['category']} are not here"
+            yield f"the images of data-set version {row['number']} of {row['category']} are not in the export"
 
 
 def _exports(part: Rows) -> list[dict[str, Any]]:
     return [row for row in part.rows("events") if row["action"] == EXPORT]
 
 
-def _told(part: Rows, batch: str, sequences: Sequence[int]) -> Iterator[tuple[int, str]]:
-    """Compare the records that are here with what was recorded of the export."""
-    for told in _exports(part):
-        own = told["sequence"]
+def _stated(part: Rows, batch: str, sequences: Sequence[int]) -> Iterator[tuple[int, str]]:
+    """Compare the records with the event that says what belongs to the export."""
+    for event in _exports(part):
+        own = event["sequence"]
         here = contents_of_part(batch, (sequence for sequence in sequences if sequence != own))
-        stated = json.loads(told["summary"])
+        stated = json.loads(event["summary"])
         if stated != here:
             words = f"the export of batch {stated.get('batch')!r} has {stated.get('records')} records"
-            yield own, f"{words} besides this one; those that are here, {here['records']}, are not the same"
+            yield own, f"{words} besides this one; the {here['records']} records found are not the same"
 
 
 def _scorings(batches: list[dict[str, Any]], batch: str) -> Iterator[tuple[int, str]]:
     names = {row["batch"] for row in batches}
     if names != {batch}:
-        yield batches[0]["sequence"], f"the part has the batches {sorted(names)}, expected {batch!r}"
+        yield batches[0]["sequence"], f"the export has the batches {sorted(names)}, expected {batch!r}"
     numbers = [row["scoring"] for row in batches]
     if len(names) == 1 and numbers != list(range(1, len(numbers) + 1)):
-        yield batches[-1]["sequence"], f"scorings are missing: there are {numbers}"
+        yield batches[-1]["sequence"], f"scorings are missing: the export has {numbers}"
 
 
 def _images(batches: list[dict[str, Any]], sequences: Sequence[int]) -> Iterator[tuple[int, str]]:
-    """Look for the links of all images of each scoring, which follow its own: also where the images are elsewhere."""
+    """Count the links of each scoring's images. They follow its own link, even if the images are in an archive."""
     present = set(sequences)
     for batch in batches:
         first, received = batch["sequence"] + 1, batch["received"]
         here = sum(sequence in present for sequence in range(first, first + received))
         if here != received:
-            yield batch["sequence"], f"received {received} images, of which {here} are here"
+            yield batch["sequence"], f"received {received} images, of which {here} are in the export"
 
 
 def _data_sets(part: Rows, datasets: Mapping[tuple[str, int], _Row]) -> Iterator[tuple[int, str]]:
@@ -118,7 +130,7 @@ def _data_sets(part: Rows, datasets: Mapping[tuple[str, int], _Row]) -> Iterator
 
 
 def _members(part: Rows, datasets: Mapping[tuple[str, int], _Row]) -> Iterator[tuple[int, str]]:
-    """Compare the images of each data-set version with the number that its record says; format 1 kept none."""
+    """Compare the images of each data-set version with their number in its record; images may be unlisted."""
     changes: dict[int, list[dict[str, Any]]] = {}
     for row in part.rows("members"):
         changes.setdefault(row["dataset"], []).append(row)
@@ -130,6 +142,9 @@ def _members(part: Rows, datasets: Mapping[tuple[str, int], _Row]) -> Iterator[t
             images.add(member) if row["added"] else images.discard(member)
         expected = dataset["normals"] + dataset["evaluation_images"]
         if images and len(images) != expected:
-            yield dataset["sequence"], f"the data-set version has {expected} images, of which {len(images)} are here"
+            yield (
+                dataset["sequence"],
+                f"the data-set version has {expected} images, of which {len(images)} are in the export",
+            )
     for sequence in changes:
-        yield sequence, "images of a data-set version that is missing"
+        yield sequence, "lists images of a data-set version that is missing"

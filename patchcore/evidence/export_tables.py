@@ -1,11 +1,15 @@
-"""Tables of records as Parquet or CSV files: values as the database holds them, so that their digests stay the same."""
+"""Tables of records as Parquet or CSV files.
+
+Values are those in the database, so the digests of the records stay the same. In CSV, text is quoted and a missing
+value is empty, so an empty text differs from a missing one.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from patchcore.errors import Refused
+from patchcore.errors import InvalidExport
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,16 +19,16 @@ ColumnType = Literal["int64", "float64", "string"]
 Columns = Mapping[str, ColumnType]
 COLUMN_TYPES: tuple[str, ...] = get_args(ColumnType)
 
-_AT_ONCE = 50_000  # rows in a group: bounds memory
+_AT_ONCE = 50_000  # rows per group: limits memory
 
 
 def write_table(path: Path, columns: Columns, rows: Iterable[Sequence[Any]]) -> int:
-    """Write rows to a file, in its final place: the caller's folder is not yet seen by anybody.
+    """Write rows to a file. It is not written in one step: the caller makes it visible when it is complete.
 
     Args:
-        path: A .parquet or a .csv file.
-        columns: Name and type of each column.
-        rows: Their values in the order of the columns; None where there is none.
+        path: A .parquet or .csv file.
+        columns: The type of each column by its name.
+        rows: The values in the order of the columns; None where a value is missing.
 
     Returns:
         The number of rows.
@@ -48,11 +52,11 @@ def read_table(path: Path, columns: Columns, where: tuple[str, str | int] | None
 
     Args:
         path: The file.
-        columns: Name and type of each column, as it was written.
-        where: Only rows with this value in the column of this name; of a .parquet file.
+        columns: The type of each column by its name, as it was written.
+        where: A column name and a value: only rows with that value are read. For .parquet files only.
 
     Raises:
-        Refused: The file is missing, or is not such a file: it has all of these columns, and no other.
+        InvalidExport: The file is missing, cannot be read, or does not have exactly these columns.
     """
     import pyarrow as pa
 
@@ -62,11 +66,11 @@ def read_table(path: Path, columns: Columns, where: tuple[str, str | int] | None
         for batch in _batches(path, columns) if where is None else _matching(path, columns, where):
             yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
     except (OSError, pa.ArrowException, KeyError, UnicodeDecodeError) as error:
-        raise Refused(
+        raise InvalidExport(
             f"exported table {path}",
             got=str(error).partition("\n")[0],
             expected=f"columns {', '.join(columns)}",
-            remedy="the file was altered: take it from where it was kept",
+            remedy="the file was altered: restore it from a copy",
         ) from error
 
 
@@ -93,7 +97,7 @@ def _batches(path: Path, columns: Columns) -> Iterator["pa.RecordBatch"]:
 
     if path.suffix == ".csv":
         types = {name: getattr(pa, kind)() for name, kind in columns.items()}
-        # Text stands in quotes, nothing where there is no value: the two are told apart.
+        # Text is quoted and a missing value is empty: so an empty text differs from a missing one.
         convert = csv.ConvertOptions(
             column_types=types, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
         )

@@ -1,7 +1,10 @@
-"""The hash chain that records hang in: each link names the record's content and the link before, so none can change.
+r"""The hash chain over the records of a ledger.
 
-A chain is verified with this module alone: bytes in, bytes out. Its text form:
-docs/reference/ledger-format.md.
+Each link holds the digest of a record's content and the hash of the link before it. Changing, removing or inserting a
+record changes the hash of every later link. All functions take and return bytes:
+
+    content = SHA-256(JSON of the record)
+    hash    = SHA-256("patchcore ledger record 1\n" + previous + sequence (8 bytes, big-endian) + content + kind)
 """
 
 import hashlib
@@ -10,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 GENESIS = bytes(32)
-"""What the first link names as the one before it."""
+"""The previous hash of the first link: 32 zero bytes."""
 
 CHECKPOINT_EVERY = 4096
-"""Records: a checkpoint is made when so many have come since those that the last one names."""
+"""The number of records after which a new checkpoint is due."""
 
-_DOMAIN = b"patchcore ledger record 1\n"  # no hash of another kind of thing is ever a link's
+_DOMAIN = b"patchcore ledger record 1\n"  # separates these hashes from all others (domain separation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +26,11 @@ class Link:
     """The place of one record in the chain.
 
     Attributes:
-        sequence: Its number, from 1, without gaps.
-        kind: What kind of record it is.
-        content: sha256 of the record's content, 32 bytes.
-        previous: The hash of the link before, 32 bytes; `GENESIS` for the first.
-        hash: Of all the above, 32 bytes.
+        sequence: The number of the record, from 1, without gaps.
+        kind: The kind of record.
+        content: The sha256 of the record's content, 32 bytes.
+        previous: The hash of the link before, 32 bytes; `GENESIS` for the first link.
+        hash: The sha256 of all the above, 32 bytes; see `link_hash`.
     """
 
     sequence: int
@@ -42,9 +45,9 @@ def link(previous: bytes, sequence: int, kind: str, content: bytes) -> Link:
 
     Args:
         previous: The hash of the link before, 32 bytes.
-        sequence: The number of the record.
-        kind: What kind of record it is.
-        content: sha256 of its content, 32 bytes, as `digest` gives it.
+        sequence: The number of the record, from 1.
+        kind: The kind of record.
+        content: The sha256 of its content, 32 bytes, as `digest` returns it.
 
     Example:
         >>> first = link(GENESIS, 1, "event", digest({"action": "opened"}))
@@ -56,7 +59,7 @@ def link(previous: bytes, sequence: int, kind: str, content: bytes) -> Link:
 
 
 def link_hash(previous: bytes, sequence: int, kind: str, content: bytes) -> bytes:
-    """Return the hash of a link, 32 bytes: sha256 of a prefix, the link before, the number, the content, the kind."""
+    """Return the hash of a link, 32 bytes; the formula is at the top of this module."""
     return hashlib.sha256(_DOMAIN + previous + sequence.to_bytes(8, "big") + content + kind.encode()).digest()
 
 
@@ -64,10 +67,10 @@ def digest(values: Mapping[str, object]) -> bytes:
     """Return the sha256 of a record's content, 32 bytes.
 
     The content is JSON in UTF-8: keys sorted, no spaces, numbers as Python writes them (a float with the fewest digits
-    that read back to the same 64 bits), and fields without a value left out, so that a later version may add fields.
+    that read back to the same 64 bits), fields without a value left out. So a later version may add fields.
 
     Args:
-        values: Text, integers, floats and None by name: what stands in the database.
+        values: The values in the database by column name: text, integers, floats, None.
 
     Raises:
         ValueError: A float is not finite.
@@ -81,7 +84,11 @@ def digest(values: Mapping[str, object]) -> bytes:
 
 
 def digest_of_sorted(names: Sequence[str], values: Sequence[object]) -> bytes:
-    """Return what `digest` does, of values whose names are sorted: for millions of records this is the quicker way."""
+    """Return the same as `digest` for names that are sorted already; it is faster for millions of records.
+
+    Raises:
+        ValueError: A float is not finite, or the numbers of names and values differ.
+    """
     present = {name: value for name, value in zip(names, values, strict=True) if value is not None}
     return hashlib.sha256(_encode(present).encode()).digest()
 

@@ -1,26 +1,28 @@
-"""Merkle trees over the hashes of records, as in RFC 6962 (Certificate Transparency), section 2.1.
+"""Merkle trees over the hashes of records: RFC 6962 (Certificate Transparency), section 2.1, with SHA-256.
 
-A root names every record of a ledger up to one moment in 32 bytes. With a path of about log2(n) hashes anybody can
-check that one record is among them, without seeing the others; with as many, that an earlier root named the first of
-them.
+A root of 32 bytes commits to all records up to one moment. An audit path (section 2.1.1) of about log2(n) hashes shows
+that one record is among them, without the others. A consistency proof (section 2.1.2) of about as many hashes shows
+that an earlier tree holds the first leaves of a later one. Verification follows RFC 9162, sections 2.1.3.2 and 2.1.4.2.
+
+A leaf's hash is SHA-256(0x00 + leaf), an inner node's SHA-256(0x01 + left + right).
 """
 
 import hashlib
 from collections.abc import Iterable, Sequence
 
 EMPTY = hashlib.sha256(b"").digest()
-"""The root of no leaves."""
+"""The root of a tree without leaves: the sha256 of nothing."""
 
 
 class Frontier:
-    """A tree that grows leaf by leaf, of which only the roots of its complete subtrees are kept.
+    """A tree that grows leaf by leaf and keeps only the roots of its complete subtrees: about log2(n) hashes.
 
     Args:
-        size: Number of leaves so far.
-        peaks: The roots of the complete subtrees, the largest first: one for each bit of `size` that is set.
+        size: The number of leaves so far.
+        peaks: The roots of the complete subtrees, the largest first: one for each set bit of ``size``.
 
     Raises:
-        ValueError: There are not as many peaks as the size has bits.
+        ValueError: The number of peaks differs from the number of set bits.
 
     Example:
         >>> frontier = Frontier()
@@ -38,7 +40,7 @@ class Frontier:
     def add(self, leaf: bytes) -> None:
         """Add a leaf after the last one."""
         node, rest = _leaf(leaf), self.size
-        while rest & 1:  # complete subtrees of the same size become one
+        while rest & 1:  # two complete subtrees of the same size become one
             node, rest = _node(self.peaks.pop(), node), rest >> 1
         self.peaks.append(node)
         self.size += 1
@@ -54,7 +56,12 @@ class Frontier:
 
 
 def root(leaves: Iterable[bytes]) -> bytes:
-    """Return the root over leaves in their order, 32 bytes (RFC 6962, 2.1: MTH)."""
+    """Return the root over leaves in order, 32 bytes: the Merkle Tree Hash of RFC 6962, section 2.1.
+
+    Example:
+        >>> root([]) == EMPTY
+        True
+    """
     frontier = Frontier()
     for leaf in leaves:
         frontier.add(leaf)
@@ -62,10 +69,10 @@ def root(leaves: Iterable[bytes]) -> bytes:
 
 
 class Tree:
-    """A tree with all its nodes, for proofs: 64 bytes and some a leaf.
+    """A tree with all its nodes, for proofs. It takes about 64 bytes per leaf, plus Python's overhead.
 
     Args:
-        leaves: In their order.
+        leaves: The leaves in order.
 
     Example:
         >>> leaves = [b"a", b"b", b"c"]
@@ -85,40 +92,42 @@ class Tree:
             self._levels.append(level)
 
     def path(self, number: int) -> list[bytes]:
-        """Return the audit path of a leaf (RFC 6962, 2.1.1), from the leaf upwards.
+        """Return the audit path of a leaf (RFC 6962, section 2.1.1), from the leaf upwards.
 
         Args:
-            number: Of the leaf, from 0.
+            number: The number of the leaf, from 0.
 
         Raises:
             IndexError: There is no such leaf.
         """
         if not 0 <= number < self._size:
-            raise IndexError(f"of {self._size} leaves there is none numbered {number}")
+            raise IndexError(f"leaf {number} of a tree with {self._size} leaves")
         return self._upwards(0, number)
 
     def consistency(self, size: int) -> list[bytes]:
-        """Return the proof that the tree of the first leaves became this one by adding leaves (RFC 6962, 2.1.2).
+        """Return the proof that this tree extends the tree of its first leaves (RFC 6962, section 2.1.2).
 
         Args:
-            size: How many the first leaves are.
+            size: The number of leaves of the smaller tree.
 
         Raises:
-            IndexError: There are not so many leaves.
+            IndexError: The size is less than 1 or more than that of this tree.
         """
         if not 1 <= size <= self._size:
-            raise IndexError(f"of {self._size} leaves there are no first {size}")
+            raise IndexError(f"the first {size} of {self._size} leaves")
         if size == self._size:
             return []
-        # The last complete subtree of the smaller tree is a node of this one too; all others are found on the way up.
+        # The last complete subtree of the smaller tree is also a node of this tree; all other nodes are on the way up.
         level, place = 0, size - 1
         while place & 1:
             level, place = level + 1, place >> 1
-        own = [self._levels[level][place]] if place else []  # else it is all of the smaller tree: who asks has its root
+        own = (
+            [self._levels[level][place]] if place else []
+        )  # otherwise it is the whole smaller tree, whose root is known
         return own + self._upwards(level, place)
 
     def _upwards(self, level: int, place: int) -> list[bytes]:
-        """Return the sibling of a node and of each node above it, where there is one."""
+        """Return the siblings of a node and of its ancestors, as far as they exist."""
         found = []
         for nodes in self._levels[level:]:
             if place ^ 1 < len(nodes):
@@ -128,14 +137,14 @@ class Tree:
 
 
 def is_prefix(first: bytes, first_size: int, second: bytes, second_size: int, proof: Sequence[bytes]) -> bool:
-    """Return whether a proof shows that one tree became the other by adding leaves (RFC 9162, 2.1.4.2).
+    """Return whether a proof shows that the larger tree extends the smaller one (RFC 9162, section 2.1.4.2).
 
     Args:
-        first: Root of the smaller tree, 32 bytes.
-        first_size: Its number of leaves, at least 1.
-        second: Root of the larger tree, 32 bytes.
-        second_size: Its number of leaves.
-        proof: As `Tree.consistency` returns it.
+        first: The root of the smaller tree, 32 bytes.
+        first_size: The number of its leaves, at least 1.
+        second: The root of the larger tree, 32 bytes.
+        second_size: The number of its leaves.
+        proof: The consistency proof, as `Tree.consistency` returns it.
     """
     if first_size == second_size:
         return first == second and not proof
@@ -162,16 +171,16 @@ def is_prefix(first: bytes, first_size: int, second: bytes, second_size: int, pr
 
 
 def root_from(leaf: bytes, number: int, size: int, path: Sequence[bytes]) -> bytes:
-    """Return the root that a leaf and its audit path lead to (RFC 9162, 2.1.3.2).
+    """Return the root that a leaf and its audit path lead to (RFC 9162, section 2.1.3.2).
 
     Args:
         leaf: The leaf, as it was given to the tree.
-        number: Its number, from 0.
-        size: Leaves of the tree.
-        path: Its audit path, from the leaf upwards.
+        number: The number of the leaf, from 0.
+        size: The number of leaves of the tree.
+        path: The audit path, from the leaf upwards.
 
     Raises:
-        ValueError: The path is not as long as one of this leaf in such a tree.
+        ValueError: The path has another length than that of this leaf in a tree of this size.
 
     Example:
         >>> leaves = [b"a", b"b", b"c"]
@@ -190,7 +199,7 @@ def root_from(leaf: bytes, number: int, size: int, path: Sequence[bytes]) -> byt
     except StopIteration:
         raise ValueError(f"the path of leaf {number} of {size} is too short: {len(path)} hashes") from None
     if not 0 <= number < size or next(steps, None) is not None:
-        raise ValueError(f"{len(path)} hashes are no path of leaf {number} of {size}")
+        raise ValueError(f"{len(path)} hashes are not a path of leaf {number} of {size}")
     return node
 
 

@@ -14,7 +14,7 @@ from patchcore._util.files import sha256_of
 from patchcore.adapters.ledger.evidence_records import Archive
 from patchcore.adapters.ledger.exports import columns_of
 from patchcore.adapters.ledger.records import ImageScore
-from patchcore.errors import Refused
+from patchcore.errors import InvalidArchive, Refused
 from patchcore.evidence import hash_chain
 from patchcore.evidence.export_tables import read_table
 from patchcore.lifecycle.services import Services
@@ -24,10 +24,10 @@ ARCHIVE_FILE = "images.parquet"
 
 
 def missing_archives(services: Services) -> list[str]:
-    """Return the names of the archives that are not at hand.
+    """Return the names of the archives whose file is not in the workspace's folder for archives.
 
     Raises:
-        Refused: The name in the record of one is none that an archive can have.
+        InvalidArchive: The record of an archive holds a name that an archive cannot have.
     """
     return [entry.name for entry in services.ledger.archives() if not _file(services, entry).is_file()]
 
@@ -35,9 +35,10 @@ def missing_archives(services: Services) -> list[str]:
 def content_digests(
     services: Services, entries: Iterable[Archive]
 ) -> tuple[list[Iterator[tuple[int, bytes]]], list[tuple[int, str]]]:
-    """Return sequence and content digest of the images in each archive at hand, and what is wrong with archives.
+    """Return the images of each archive at hand as sequence and content digest, and the problems of archives.
 
-    What is wrong, as sequence of the archive's record and words, is whole once all the contents were read.
+    A problem is the sequence of the archive's record and a sentence. The list of problems is complete when all
+    iterators are exhausted.
     """
     found: list[Iterator[tuple[int, bytes]]] = []
     problems: list[tuple[int, str]] = []
@@ -52,42 +53,42 @@ def content_digests(
 
 
 def images_of_batch(services: Services, scored_batch: int) -> list[ImageScore]:
-    """Return the images of a batch from its archive, by their paths; none where the archive is not at hand.
+    """Return the images of a batch from its archive, sorted by path; none if the archive is not at hand.
 
     Args:
         services: The opened workspace.
         scored_batch: The sequence of the batch's record.
 
     Raises:
-        Refused: An archive is not the file that was written.
+        InvalidArchive: An archive is not the file that was written.
     """
     found = (image for _, image in _images(services, ("scored_batch", scored_batch)))
     return sorted(found, key=lambda image: image.path)
 
 
 def scorings_of_image(services: Services, sha256: str) -> list[tuple[int, ImageScore]]:
-    """Return every archived scoring of an image with the sequence of its batch, as far as archives are at hand.
+    """Return the scorings of an image in the archives at hand, each with the sequence of its batch.
 
     Raises:
-        Refused: An archive is not the file that was written.
+        InvalidArchive: An archive is not the file that was written.
     """
     return list(_images(services, ("sha256", sha256)))
 
 
 def anomalous_counts(services: Services, scored_batches: Collection[int]) -> dict[int, int]:
-    """Return how many images of batches their banks called anomalous; of those that lie in an archive at hand.
+    """Return the number of anomalous images of each batch whose images are in an archive at hand.
 
     Args:
         services: The opened workspace.
         scored_batches: The sequences of the batches' records.
 
     Raises:
-        Refused: An archive is not the file that was written.
+        InvalidArchive: An archive is not the file that was written.
     """
     columns, counts = columns_of("images"), dict[int, int]()
     batch_column = list(columns).index("scored_batch")
     for entry in services.ledger.archives():
-        # A batch is moved as a whole: where its first image is, the others are.
+        # A batch moves as a whole: all its images are in the same archive.
         within = [sequence for sequence in scored_batches if entry.first <= sequence + 1 <= entry.last]
         if within and (file := _opened(services, entry)):
             found = Counter(row[batch_column] for row in read_table(file, columns, ("anomalous", 1)))
@@ -96,14 +97,14 @@ def anomalous_counts(services: Services, scored_batches: Collection[int]) -> dic
 
 
 def archived_rows(services: Services, where: tuple[str, str | int] | None = None) -> Iterator[tuple[Any, ...]]:
-    """Yield the records of archived images by their sequences, as they are exported, as far as archives are at hand.
+    """Yield the records of the images in the archives at hand in the order of their sequences, as exports hold them.
 
     Args:
         services: The opened workspace.
-        where: Only those with this value in the column of this name.
+        where: A column name and a value: only records with that value.
 
     Raises:
-        Refused: An archive is not the file that was written.
+        InvalidArchive: An archive is not the file that was written.
     """
     for entry in sorted(services.ledger.archives(), key=lambda entry: entry.first):
         if file := _opened(services, entry):
@@ -120,7 +121,7 @@ def _images(services: Services, where: tuple[str, str | int]) -> Iterator[tuple[
 
 
 def _contents(file: Path, entry: Archive, problems: list[tuple[int, str]]) -> Iterator[tuple[int, bytes]]:
-    """Yield what `content_digests` does of one file, up to where it can no longer be read."""
+    """Yield sequence and content digest of the images in one file, up to the first one that cannot be read."""
     columns = columns_of("images")
     names = [name for name in columns if name != "sequence"]
     try:
@@ -135,15 +136,15 @@ def _contents(file: Path, entry: Archive, problems: list[tuple[int, str]]) -> It
 def _digest(names: Sequence[str], values: Sequence[object]) -> bytes:
     try:
         return hash_chain.digest_of_sorted(names, values)
-    except (ValueError, TypeError):  # no number, or what is no text: nothing that was ever written
+    except (ValueError, TypeError):  # not a finite number, or not text: this library never writes that
         return b""
 
 
 def _opened(services: Services, entry: Archive) -> Path | None:
-    """Return the file of an archive, None where it is not at hand.
+    """Return the file of an archive; None if it is not at hand.
 
     Raises:
-        Refused: It is not the one that was written, or it cannot be read.
+        InvalidArchive: It cannot be read, or is not the file that was written.
     """
     try:
         file = _file(services, entry)
@@ -151,30 +152,33 @@ def _opened(services: Services, entry: Archive) -> Path | None:
             return None
         found = sha256_of(file)
     except OSError as error:
-        raise Refused(
-            f"archive {entry.name}", got=str(error), expected="a file that can be read", remedy="check its rights"
+        raise InvalidArchive(
+            f"archive {entry.name} cannot be read",
+            got=str(error),
+            expected="a file that can be read",
+            remedy="check its permissions",
         ) from error
     if found != entry.sha256:
-        raise Refused(
+        raise InvalidArchive(
             f"archive {entry.name} is not the file that was written: {file}",
             got=f"sha256 {found}",
             expected=f"sha256 {entry.sha256}",
-            remedy="bring back the one that was written, or move this one away",
+            remedy="restore the file that was written, or move this one away",
         )
     return file
 
 
 def _file(services: Services, entry: Archive) -> Path:
-    """Return where the file of an archive lies.
+    """Return the path of the file of an archive, whether it exists or not.
 
     Raises:
-        Refused: The name in its record leads elsewhere, or is none that a file can have.
+        InvalidArchive: The name in its record is not a plain name.
     """
     if not re.fullmatch(r"\w[\w.-]{0,199}", entry.name, re.ASCII):
-        raise Refused(
+        raise InvalidArchive(
             f"the name of the archive in record {entry.sequence}",
             got=f"{entry.name[:80]!r}",
             expected="the plain name of a folder, such as images-000000000001-000000000009",
-            remedy="the record was altered: patchcore audit verify says more",
+            remedy="the record was altered: run patchcore audit verify",
         )
     return services.workspace.archives / entry.name / ARCHIVE_FILE

@@ -1,7 +1,7 @@
-"""The append-only record of what was known, decided and scored: data-set versions, banks, promotions, batches, images.
+"""The ledger: an append-only record of data-set versions, banks, promotions, batches and their images.
 
-SQLite by default, PostgreSQL for a plant. A record that a method returns is on the disk. Each record holds the hash of
-the one before it, so that none can be changed, taken out or put in between without being found.
+It is kept in SQLite or PostgreSQL. A record that a method returns is stored on disk. Each record holds the hash of the
+record before it, so `Ledger.verify` detects records that were changed, removed or inserted.
 """
 
 from patchcore.adapters.ledger.batches import Batches
@@ -11,7 +11,7 @@ from patchcore.adapters.ledger.datasets import Datasets
 from patchcore.adapters.ledger.events import Events
 from patchcore.adapters.ledger.exports import Exports
 from patchcore.adapters.ledger.promotions import Promotions
-from patchcore.adapters.ledger.verify import Checks
+from patchcore.adapters.ledger.verify import Verifications
 from patchcore.config.workspace import Workspace
 from patchcore.evidence.signing import Signer, read_signer
 
@@ -30,7 +30,7 @@ def open_ledger(workspace: Workspace) -> "Ledger":
 
 
 def ledger_url(workspace: Workspace) -> str:
-    """Return where the ledger is."""
+    """Return the SQLAlchemy URL of the ledger."""
     from patchcore.config.settings import read_settings
 
     return read_settings().ledger_url or f"sqlite:///{workspace.ledger}"
@@ -47,7 +47,7 @@ def migrate(url: str, wait: float = 30.0) -> str:
     return REVISION
 
 
-class Ledger(Datasets, Promotions, Batches, Comparisons, Events, Exports, Checks):
+class Ledger(Datasets, Promotions, Batches, Comparisons, Events, Exports, Verifications):
     """A ledger in one database; its tables are made where there are none.
 
     Args:
@@ -64,9 +64,9 @@ class Ledger(Datasets, Promotions, Batches, Comparisons, Events, Exports, Checks
         super().__init__(Database(url, wait, signer))
 
     def check(self) -> None:
-        """Find out, before any work, whether records can be written.
+        """Check, before any work, that records can be written.
 
         Raises:
-            Fault: they cannot.
+            LedgerUnavailable: They cannot.
         """
         self._database.check()

@@ -1,4 +1,4 @@
-"""Batches in the ledger: what was scored by which bank, one record an image; and where people decided otherwise."""
+"""Batches in the ledger: one record per scoring, one per image, and one per override."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, func, select, text
 
 from patchcore.adapters.ledger.append import append
-from patchcore.adapters.ledger.database import Book, add_record, all_records, as_record
+from patchcore.adapters.ledger.database import LedgerRepository, add_record, all_records, as_record
 from patchcore.adapters.ledger.records import (
     BatchRecord,
     ImageScore,
@@ -19,35 +19,38 @@ from patchcore.adapters.ledger.records import (
 )
 from patchcore.adapters.ledger.tables import archives, batches, images, overrides
 from patchcore.adapters.ledger.times import now
-from patchcore.errors import Refused
+from patchcore.errors import BatchExists, CannotOverride, RecordRefused
 
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One scoring of an image, with the batch that it was in."""
+    """One scoring of an image, with the scoring of its batch."""
 
     batch: BatchRecord
     image: ImageScore
 
 
-class Batches(Book):
-    """Every batch that was scored, with its images."""
+class Batches(LedgerRepository):
+    """Batches with their images and overrides."""
 
     def record_batch(self, record: BatchRecord, rows: Sequence[ImageScore], *, rescored: bool = False) -> BatchRecord:
         """Record a batch with all its images, or nothing.
 
-        The same images scored by the same bank under the same name are recorded once: the last record of them is
-        returned.
+        The same images scored by the same bank under the same name are recorded once; then the last record is returned.
 
         Args:
-            record: The batch; which scoring of it this is is counted here.
+            record: The batch; its number of the scoring is replaced by the next one.
             rows: Its images.
-            rescored: Add a record to those that the batch has, for the reason in ``record``; where the last one is of
-                the same images, bank and reason, this is done already.
+            rescored: Add another scoring to the batch for the reason in ``record``. If the last scoring has the same
+                images, bank and reason, the call was made before, and that record is returned.
+
+        Returns:
+            The record with its number of the scoring.
 
         Raises:
-            Refused: the name stands for another batch, the counts do not agree with the images, a score is not a finite
-                number, a path occurs twice, or the ledger does not know the bank or the data-set version.
+            BatchExists: The name belongs to a batch with other images or another bank.
+            RecordRefused: The counts do not match the images, a score is not finite, a path occurs twice, or there is
+                no record of the bank or the data-set version.
         """
         _require_agreement(record, rows)
         with self._database.writing() as connection:
@@ -60,15 +63,15 @@ class Batches(Book):
         last = known[-1]
         if rescored or (last.bank_sha256, last.images_sha256) == (record.bank_sha256, record.images_sha256):
             return last
-        raise Refused(
+        raise BatchExists(
             f"batch {record.batch!r} is recorded already",
             got="other images, or another bank",
             expected=f"what bank {last.category} {last.bank_version} scored at {last.scored_at}",
-            remedy="give this batch a name of its own, or score it again with --rescore",
+            remedy="choose another name for this batch, or score it again with --rescore",
         )
 
     def batch(self, batch: str, scoring: int | None = None) -> RecordedBatch | None:
-        """Return a batch with its images, as it was scored last or in the scoring of that number."""
+        """Return a batch with its images: the last scoring, or the one with that number; None if there is none."""
         which = [batches.c.batch == batch]
         if scoring is not None:
             which.append(batches.c.scoring == scoring)
@@ -78,18 +81,18 @@ class Batches(Book):
             if row is None:
                 return None
             mine = images.c.scored_batch == row["sequence"]
-            # Not sorted by the database: its idea of an order may be that of a language.
+            # Sorted here: the order in the database may depend on its language.
             rows = sorted(all_records(connection, ImageScore, images, mine), key=lambda image: image.path)
             archived = not rows and row["received"] > 0 and _is_archived(connection, row["sequence"])
         return RecordedBatch(as_record(BatchRecord, row), tuple(rows), row["sequence"], archived)
 
     def scorings(self, batch: str) -> list[BatchRecord]:
-        """Return every scoring of a batch, the first one first."""
+        """Return every scoring of a batch, oldest first."""
         with self._database.reading() as connection:
             return _scorings(connection, batch)
 
     def image(self, sha256: str) -> list[ImageRecord]:
-        """Return every scoring of an image, the first one first."""
+        """Return every scoring of an image, oldest first; those in archives are not included."""
         names = (batches.c[field.name].label(f"batch_{field.name}") for field in fields(BatchRecord))
         scores = (images.c[field.name] for field in fields(ImageScore))
         query = select(*names, *scores).join_from(batches, images, images.c.scored_batch == batches.c.sequence)
@@ -98,13 +101,13 @@ class Batches(Book):
             return [ImageRecord(_batch_of(row), as_record(ImageScore, row)) for row in rows]
 
     def batches_of_bank(self, category: str, version: int) -> list[BatchRecord]:
-        """Return every batch that a bank version scored, the first one first."""
+        """Return every scoring by a bank version, oldest first."""
         with self._database.reading() as connection:
             scored = (batches.c.category == category, batches.c.bank_version == version)
             return all_records(connection, BatchRecord, batches, *scored)
 
     def scored_by(self, category: str, version: int) -> list[ScoredBatch]:
-        """Return every scoring by a bank version with what it let through, the first one first."""
+        """Return every scoring by a bank version with its counts of anomalous and overridden images, oldest first."""
         by_bank = and_(batches.c.category == category, batches.c.bank_version == version)
         with self._database.reading() as connection:
             rows = connection.execute(select(batches).where(by_bank).order_by(batches.c.sequence)).mappings().all()
@@ -112,7 +115,7 @@ class Batches(Book):
             moved = [tuple(row) for row in connection.execute(select(archives.c.first, archives.c.last))]
         found = []
         for row in rows:
-            # Of a batch whose images lie in an archive there is nothing to count.
+            # The images of an archived batch are not here to be counted.
             archived = row["received"] and any(first <= row["sequence"] + 1 <= last for first, last in moved)
             count = None if archived else anomalous.get(row["sequence"], 0)
             found.append(ScoredBatch(as_record(BatchRecord, row), count, overridden.get(row["sequence"], 0)))
@@ -121,19 +124,19 @@ class Batches(Book):
     def record_override(
         self, batch: str, path: str, *, anomalous: bool, reason: str, who: str, scoring: int | None = None
     ) -> Override:
-        """Record that a person decides otherwise about an image of a batch, as it was scored last.
+        """Record that a person overrides the decision about an image in the last scoring of a batch.
 
         Args:
-            batch: The batch's name.
-            path: Of the image, as recorded.
-            anomalous: What it is.
+            batch: The name of the batch.
+            path: The path of the image, as recorded.
+            anomalous: The new decision.
             reason: Why.
-            who: Who says so.
-            scoring: The scoring that this person looked at; None: whichever is the last.
+            who: The user who decides.
+            scoring: The scoring that the user saw; None: the last one.
 
         Raises:
-            Refused: there is no such image, it could not be scored, its images lie in an archive, this is decided
-                already, or the batch was scored again since that scoring.
+            CannotOverride: There is no such image with a score, its batch is in an archive, the decision is the same
+                already, or the batch was scored again after that scoring.
         """
         with self._database.writing() as connection:
             latest = select(batches).where(batches.c.batch == batch).order_by(batches.c.scoring.desc()).limit(1)
@@ -143,7 +146,7 @@ class Batches(Book):
                 raise _no_override(batch, path, f"scoring {scored['scoring']} since", f"scoring {scoring} as the last")
             if scored is None or old is None or old == anomalous:
                 archived = scored is not None and old is None and _is_archived(connection, scored["sequence"])
-                raise _no_override(batch, path, _standing(old, archived=archived))
+                raise _no_override(batch, path, _present_decision(old, archived=archived))
             values: dict[str, Any] = {
                 "path": path,
                 "old": old,
@@ -156,7 +159,7 @@ class Batches(Book):
         return Override(sequence=sequence, batch=batch, scoring=scored["scoring"], **values)
 
     def overrides(self, batch: str) -> list[Override]:
-        """Return what people decided otherwise about a batch, in the order in which they did."""
+        """Return the overrides in a batch, oldest first."""
         query = select(overrides, batches.c.batch, batches.c.scoring)
         query = query.join_from(overrides, batches, overrides.c.scored_batch == batches.c.sequence)
         with self._database.reading() as connection:
@@ -164,7 +167,7 @@ class Batches(Book):
             return [as_record(Override, row) for row in rows]
 
     def overrides_of_image(self, sha256: str) -> list[Override]:
-        """Return what people decided otherwise about an image, by its content, in the order in which they did."""
+        """Return the overrides of an image by its digest, oldest first."""
         same = and_(overrides.c.scored_batch == images.c.scored_batch, overrides.c.path == images.c.path)
         query = (
             select(overrides, batches.c.batch, batches.c.scoring)
@@ -177,14 +180,14 @@ class Batches(Book):
             return [as_record(Override, row) for row in rows]
 
     def batches_at(self, sequences: Collection[int]) -> dict[int, BatchRecord]:
-        """Return batches by the sequences of their records."""
+        """Return scorings by the sequences of their records."""
         with self._database.reading() as connection:
             rows = connection.execute(select(batches).where(batches.c.sequence.in_(sequences))).mappings()
             return {row["sequence"]: as_record(BatchRecord, row) for row in rows}
 
 
 def _is_same(known: BatchRecord, record: BatchRecord) -> bool:
-    """Say whether a scoring is one that is recorded: a command that was run again after a crash."""
+    """Return whether a scoring is recorded already: the command was run again after a crash."""
     names = ("bank_sha256", "images_sha256", "reason")
     return all(getattr(known, name) == getattr(record, name) for name in names)
 
@@ -194,16 +197,16 @@ def _scorings(connection: Connection, batch: str) -> list[BatchRecord]:
 
 
 def _anomalous(connection: Connection, condition: ColumnElement[bool]) -> dict[int, int]:
-    """Count the images that the bank called anomalous, by the sequence of their batch."""
+    """Count the images that the bank decided to be anomalous, by the sequence of their batch."""
     theirs = images.c.scored_batch.in_(select(batches.c.sequence).where(condition))
-    # In these very words there is an index for it.
+    # The partial index matches this exact condition.
     query = select(images.c.scored_batch, func.count()).where(theirs, text("anomalous = 1"))
     rows = connection.execute(query.group_by(images.c.scored_batch)).all()
     return {row[0]: row[1] for row in rows}
 
 
 def _overridden(connection: Connection, condition: ColumnElement[bool]) -> dict[int, int]:
-    """Count the images that people decided otherwise about, by the sequence of their batch."""
+    """Count the overridden images by the sequence of their batch."""
     query = (
         select(overrides.c.scored_batch, func.count(overrides.c.path.distinct()))
         .join_from(overrides, batches, overrides.c.scored_batch == batches.c.sequence)
@@ -223,7 +226,7 @@ def _is_archived(connection: Connection, sequence: int) -> bool:
 
 
 def _decision(connection: Connection, scored_batch: int, path: str) -> bool | None:
-    """Return what is decided about an image: what a person said last, else what the bank said."""
+    """Return the decision about an image: the last override, or the bank's; None if it has no score."""
     said = select(overrides.c.new).where(overrides.c.scored_batch == scored_batch, overrides.c.path == path)
     last = connection.scalar(said.order_by(overrides.c.sequence.desc()).limit(1))
     if last is not None:
@@ -232,17 +235,17 @@ def _decision(connection: Connection, scored_batch: int, path: str) -> bool | No
     return connection.scalar(said_by_bank)
 
 
-def _standing(old: bool | None, *, archived: bool) -> str:
-    """Say why a decision cannot be changed."""
+def _present_decision(old: bool | None, *, archived: bool) -> str:
+    """Return why a decision cannot be changed."""
     if archived:
-        return "its images lie in an archive"
+        return "its images are in an archive"
     return "no such image that was scored" if old is None else f"{'anomalous' if old else 'normal'} already"
 
 
 def _no_override(
-    batch: str, path: str, got: str, expected: str = "an image of the batch in the ledger, and the other decision"
-) -> Refused:
-    return Refused(
+    batch: str, path: str, got: str, expected: str = "an image of the batch in the ledger, and another decision"
+) -> CannotOverride:
+    return CannotOverride(
         f"the decision about {path} in batch {batch} is not changed",
         got=got,
         expected=expected,
@@ -251,7 +254,11 @@ def _no_override(
 
 
 def _require_agreement(record: BatchRecord, rows: Sequence[ImageScore]) -> None:
-    """Refuse a batch whose own figures contradict its images; the database checks each row by itself."""
+    """Check that the counts and the digest of a batch match its images; the database checks each row.
+
+    Raises:
+        RecordRefused: They do not.
+    """
     scores = [row.score for row in rows if row.score is not None]
     counted = (len(rows), len(scores), len(rows) - len(scores))
     stated = (record.received, record.scored, record.failed)
@@ -260,11 +267,11 @@ def _require_agreement(record: BatchRecord, rows: Sequence[ImageScore]) -> None:
         (not all(map(math.isfinite, scores)), "a score that is not a finite number", "finite scores"),
         (
             images_digest((row.path, row.sha256) for row in rows) != record.images_sha256,
-            "another digest of the images than theirs",
+            "a digest that is not that of the images",
             "the digest of path and sha256 of every image",
         ),
     )
     for wrong, got, expected in contradictions:
         if wrong:
             what = f"batch {record.batch!r} does not agree with its images"
-            raise Refused(what, got=got, expected=expected, remedy="report this: the batch was put together wrongly")
+            raise RecordRefused(what, got=got, expected=expected, remedy="report this: it is an error in this library")

@@ -1,4 +1,4 @@
-"""Columns that hold something else than the database knows: JSON as text, truth values as numbers."""
+"""Column types that no database here has in common: JSON as text, truth values as numbers."""
 
 import json
 from typing import Any
@@ -7,13 +7,13 @@ from sqlalchemy import Dialect, Integer, Text, TypeDecorator
 
 
 class JsonText(TypeDecorator[Any]):
-    """A JSON object as text, keys sorted: the same value is the same text."""
+    """A JSON object as text, keys sorted: equal values have equal text."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        """Return the text of a value; None stays what it is."""
+        """Return the text of a value; None stays None."""
         return None if value is None else json.dumps(value, sort_keys=True, allow_nan=False)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
@@ -22,7 +22,7 @@ class JsonText(TypeDecorator[Any]):
 
 
 class Flag(TypeDecorator[bool]):
-    """A truth value as 0 or 1: strict tables of SQLite know no BOOLEAN."""
+    """A truth value as 0 or 1: strict tables of SQLite have no BOOLEAN."""
 
     impl = Integer
     cache_ok = True

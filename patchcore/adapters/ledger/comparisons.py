@@ -1,4 +1,4 @@
-"""Two banks beside each other, over the batches that both of them scored."""
+"""Comparing the decisions of two banks about the batches that both of them scored."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,17 +6,17 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Integer, Row, and_, bindparam, func, select, type_coerce
 
-from patchcore.adapters.ledger.database import Book
+from patchcore.adapters.ledger.database import LedgerRepository
 from patchcore.adapters.ledger.tables import archives, batches, images
 
-# The two scorings are named one pair at a time: a planner that may choose where to start looks for an image in every
-# batch there is, which takes minutes where batches share their file names.
+# Each query names one pair of scorings. With a free choice the planner would look for each image in every batch, which
+# takes minutes if batches share their file names.
 _one, _other = images.alias("one"), images.alias("other")
 _same_image = and_(
     _one.c.scored_batch == bindparam("first"),
     _other.c.scored_batch == bindparam("second"),
     _one.c.path == _other.c.path,
-    # Not by the index of digests: one image can be in every batch.
+    # The concatenation prevents the index of digests: one image can be in every batch.
     _one.c.sha256.concat("") == _other.c.sha256.concat(""),
 )
 _both_scored = and_(_one.c.score.is_not(None), _other.c.score.is_not(None))
@@ -32,7 +32,17 @@ _differing = (
 
 @dataclass(frozen=True)
 class Disagreement:
-    """An image of a batch that two banks scored and decided differently on."""
+    """An image that two banks decided differently.
+
+    Attributes:
+        batch: The name of the batch.
+        path: The path of the image, as recorded.
+        sha256: The digest of the image.
+        first_score: The score by the first bank.
+        first_anomalous: The decision of the first bank.
+        second_score: The score by the second bank.
+        second_anomalous: The decision of the second bank.
+    """
 
     batch: str
     path: str
@@ -45,13 +55,13 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How two banks decide about the images of batches that both scored.
+    """The decisions of two banks about the images of batches that both scored.
 
     Attributes:
-        batches: the names of these batches.
-        archived: those of which a scoring lies in an archive: they are not compared.
-        compared: images that both have a score for.
-        disagreements: those on which they decide differently.
+        batches: The names of the batches that were compared.
+        archived: The names of the batches with a scoring in an archive; those are not compared.
+        compared: The number of images that both banks scored.
+        disagreements: The images that they decided differently.
     """
 
     batches: tuple[str, ...]
@@ -60,14 +70,14 @@ class Comparison:
     disagreements: tuple[Disagreement, ...]
 
 
-class Comparisons(Book):
-    """What two banks say of the same images."""
+class Comparisons(LedgerRepository):
+    """Comparisons of banks."""
 
     def comparison(self, category: str, first: int, second: int) -> Comparison:
-        """Return how often two bank versions decide alike about images of batches that both scored, and where not.
+        """Compare the decisions of two bank versions about the images of batches that both scored.
 
-        Where one of them scored a batch more than once, every scoring counts. An image counts where both have a score
-        for the same bytes at the same path, and neither lies in an archive.
+        Every scoring of a batch counts. An image counts if both banks have a score for the same bytes at the same path
+        and neither is in an archive.
         """
         with self._database.reading() as connection:
             pairs = _pairs(connection, category, first, second)
@@ -79,7 +89,7 @@ class Comparisons(Book):
 
 
 def _pairs(connection: Connection, category: str, first: int, second: int) -> list[Row[Any]]:
-    """Return the scorings of each batch by the first bank, each beside those by the second."""
+    """Return every pair of a scoring by the first bank and one by the second bank of the same batch."""
     one, other = batches.alias("of_one"), batches.alias("of_other")
     both = and_(one.c.batch == other.c.batch, other.c.category == category, other.c.bank_version == second)
     same = and_(one.c.images_sha256 == other.c.images_sha256, one.c.failed == 0, other.c.failed == 0)
@@ -95,13 +105,13 @@ def _pairs(connection: Connection, category: str, first: int, second: int) -> li
 
 
 def _is_archived(scoring: FromClause) -> ColumnElement[bool]:
-    image = scoring.c.sequence + 1  # its first one
+    image = scoring.c.sequence + 1  # its first image
     holds = and_(archives.c.first <= image, archives.c.last >= image)
     return and_(scoring.c.received > 0, select(archives.c.sequence).where(holds).exists())
 
 
 def _compared(connection: Connection, pair: Row[Any]) -> int:
-    """Count the images that both have a score for: all of them, where they are the same and none failed."""
+    """Return the number of images that both banks scored: all, if the images are the same and none failed."""
     if pair.same:
         return int(pair.received)
     return int(connection.execute(_count, {"first": pair.first, "second": pair.second}).scalar_one())

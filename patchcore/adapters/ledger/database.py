@@ -1,4 +1,4 @@
-"""The ledger's connection to its database: writers take turns, commits reach the disk, errors say what to do."""
+"""The ledger's database: one writer at a time, commits that reach the disk, and errors with a remedy."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from patchcore.adapters.ledger.append import append, checkpoint_if_due
 from patchcore.adapters.ledger.dialects import WRITING, database_of
-from patchcore.errors import Fault, LedgerOutdated, PatchcoreError, Refused
+from patchcore.errors import InvalidLedger, LedgerOutdated, LedgerUnavailable, RecordRefused
 from patchcore.evidence.signing import Signer
 
 Record = TypeVar("Record")
@@ -38,10 +38,10 @@ class Database:
     """
 
     def __init__(self, url: str, wait: float, signer: Signer | None = None) -> None:
-        parsed, self.kind = database_of(url)
+        parsed, self.dialect = database_of(url)
         self._name, self.signer = parsed.render_as_string(hide_password=True), signer
         with self._our_errors():
-            self._engine = self.kind.open(parsed, wait)
+            self._engine = self.dialect.open(parsed, wait)
         with self.reading() as connection:
             present = revision_of(connection)
         if present is None:
@@ -59,10 +59,10 @@ class Database:
             Fault: the database cannot be written.
         """
         database = cls.__new__(cls)
-        parsed, database.kind = database_of(url)
+        parsed, database.dialect = database_of(url)
         database._name, database.signer = parsed.render_as_string(hide_password=True), None
         with database._our_errors():
-            database._engine = database.kind.open(parsed, wait)
+            database._engine = database.dialect.open(parsed, wait)
         database.migrate()
         return database
 
@@ -71,31 +71,31 @@ class Database:
         """Yield a connection that sees one state of the ledger.
 
         Raises:
-            Fault: the database does not answer.
+            LedgerUnavailable: The database does not answer.
         """
         with self._our_errors(), self._engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Yield the one connection that may write; when the block ends, all that it adds is on the disk, or nothing.
+        """Yield the one connection that may write. Its records are stored together when the block ends, or none is.
 
         Raises:
-            Refused: a record breaks a rule of the tables.
-            Fault: the database cannot be written.
+            RecordRefused: A record breaks a rule of its table.
+            LedgerUnavailable: The database cannot be written.
         """
         with self._exclusive() as connection:
             yield connection
             checkpoint_if_due(connection, self.signer)
 
     def check(self) -> None:
-        """Find out, before any work, whether records can be written.
+        """Check, before any work, that records can be written.
 
         Raises:
-            Fault: they cannot.
+            LedgerUnavailable: They cannot.
         """
         with self._exclusive() as connection:
-            self.kind.try_to_write(connection)
+            self.dialect.try_to_write(connection)
 
     def migrate(self) -> None:
         """Bring the tables to this version's revision; make them where there are none.
@@ -140,34 +140,34 @@ class Database:
         try:
             yield
         except IntegrityError as error:
-            raise Refused(
-                f"ledger {self._name} does not take the record",
+            raise RecordRefused(
+                f"ledger {self._name} refuses the record",
                 got=str(error.orig).partition("\n")[0],
                 expected="a record that keeps the rules of its table",
-                remedy="nothing was written: record first what this record names",
+                remedy="nothing was written; add the records first that this one refers to",
             ) from error
         except UnicodeEncodeError as error:
-            raise Refused(
-                f"ledger {self._name} does not take the record",
+            raise RecordRefused(
+                f"ledger {self._name} refuses the record",
                 got=ascii(error.object),
-                expected="text that is UTF-8",
+                expected="text in UTF-8",
                 remedy="rename the file",
             ) from error
         except (DBAPIError, sqlite3.Error, OSError) as error:
             raise self._cannot_be_used(error) from error
 
-    def _cannot_be_used(self, error: Exception) -> PatchcoreError:
+    def _cannot_be_used(self, error: Exception) -> LedgerUnavailable:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        return Fault(
+        return LedgerUnavailable(
             f"ledger {self._name} cannot be used",
             got=" ".join(str(cause).split()),
             expected="a database that can be read and written",
-            remedy="check the path or server, the rights there, the space on the disk, or set PATCHCORE_LEDGER_URL",
+            remedy="check the path or server, its permissions and free space, or set PATCHCORE_LEDGER_URL",
         )
 
 
-class Book:
-    """One kind of records in the ledger's database."""
+class LedgerRepository:
+    """The methods of the ledger for one kind of record; `Ledger` combines them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -183,7 +183,7 @@ def revision_of(connection: Connection) -> str | None:
     if present.has_table("alembic_version"):
         named = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all()
         if len(named) != 1:
-            raise Refused(
+            raise InvalidLedger(
                 "the table alembic_version of the ledger",
                 got=f"{len(named)} rows",
                 expected="one row, the revision of the tables",

@@ -1,4 +1,4 @@
-"""Data-set versions and banks in the ledger: what there was, which images were in it, and what was built from it."""
+"""Data-set versions with their images, and banks, in the ledger."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from patchcore.adapters.ledger.append import append
-from patchcore.adapters.ledger.database import Book, add_record, all_records, first_record
+from patchcore.adapters.ledger.database import LedgerRepository, add_record, all_records, first_record
 from patchcore.adapters.ledger.records import BankRecord, DatasetVersion, EventKind, Member, Membership
 from patchcore.adapters.ledger.tables import banks, datasets, events, members
 from patchcore.adapters.ledger.times import now
-from patchcore.errors import Refused
+from patchcore.errors import RecordRefused
 
 _CHANGES = (EventKind.INGEST.value, EventKind.WITHDRAW.value)
 """The kinds of events that name the data-set version of the category after them."""
@@ -20,14 +20,19 @@ _CHANGES = (EventKind.INGEST.value, EventKind.WITHDRAW.value)
 
 @dataclass(frozen=True)
 class PresentDataset:
-    """The data-set version that a category holds, and the sequence of the record since which it does."""
+    """The data-set version that a category holds now.
+
+    Attributes:
+        version: The data-set version.
+        since: The sequence of the record since which the category holds it.
+    """
 
     version: DatasetVersion
     since: int
 
 
-class Datasets(Book):
-    """Every data-set version with its images, and every bank."""
+class Datasets(LedgerRepository):
+    """Data-set versions with their images, and banks."""
 
     def record_dataset(
         self,
@@ -41,17 +46,17 @@ class Datasets(Book):
         who: str,
         images: Sequence[Member] = (),
     ) -> DatasetVersion:
-        """Give a content its number in the category; a content that has one keeps it, with its first record.
+        """Record a data-set version under the next number of its category; a known content keeps its record and number.
 
         Args:
             category: The category.
-            sha256: Of the content.
-            normals: Normal images in it.
-            evaluation_images: Labelled images in it.
-            pointers: The text of each DVC pointer, by its path.
-            git_commit: Of the workspace.
-            who: Who brought it.
-            images: All its images; what the number before had not, and had besides, is written down.
+            sha256: The digest of the content.
+            normals: The number of normal images.
+            evaluation_images: The number of labelled images.
+            pointers: The text of each DVC pointer by its path.
+            git_commit: The commit of the workspace.
+            who: The user who made the version.
+            images: All images; the differences from the version before are recorded.
         """
         with self._database.writing() as connection:
             if known := first_record(connection, DatasetVersion, datasets, category=category, sha256=sha256):
@@ -65,25 +70,25 @@ class Datasets(Book):
         return record
 
     def dataset(self, category: str, number: int) -> DatasetVersion | None:
-        """Return a data-set version by its number."""
+        """Return a data-set version by its number; None if there is none."""
         with self._database.reading() as connection:
             return first_record(connection, DatasetVersion, datasets, category=category, number=number)
 
     def dataset_of(self, category: str, sha256: str) -> DatasetVersion | None:
-        """Return a data-set version by its content."""
+        """Return a data-set version by its digest; None if there is none."""
         with self._database.reading() as connection:
             return first_record(connection, DatasetVersion, datasets, category=category, sha256=sha256)
 
     def latest_dataset(self, category: str) -> DatasetVersion | None:
-        """Return the data-set version with the highest number."""
+        """Return the data-set version with the highest number; None if there is none."""
         found = self.datasets(category)
         return found[-1] if found else None
 
     def present_dataset(self, category: str) -> PresentDataset | None:
-        """Return the data-set version that the category was last recorded to hold; None before the first one.
+        """Return the data-set version that the category holds now, by the records; None before the first one.
 
-        It is not always the one with the highest number: a withdrawal, or files that somebody restored, can bring an
-        earlier content back, which keeps its number.
+        It need not have the highest number: a withdrawal or restored files can bring back an earlier content, which
+        keeps its number.
         """
         with self._database.reading() as connection:
             held = _held(connection, category)
@@ -95,26 +100,26 @@ class Datasets(Book):
         return PresentDataset(version, since=run[-1][0]) if version else None
 
     def number_for(self, category: str, sha256: str) -> int:
-        """Return the number that a content has or, if nobody else comes first, would be given."""
+        """Return the number of a content, or the number that it would get now."""
         found = self.datasets(category)
         known = next((each.number for each in found if each.sha256 == sha256), None)
         return known or (found[-1].number if found else 0) + 1
 
     def datasets(self, category: str) -> list[DatasetVersion]:
-        """Return the data-set versions of a category, the first one first."""
+        """Return the data-set versions of a category, oldest first."""
         with self._database.reading() as connection:
             return all_records(connection, DatasetVersion, datasets, datasets.c.category == category)
 
     def members(self, category: str, number: int) -> list[Member]:
-        """Return the images of a data-set version by their paths; none where they were not recorded."""
+        """Return the images of a data-set version sorted by path; none if they were not recorded."""
         with self._database.reading() as connection:
             return sorted(_members(connection, category, number), key=lambda member: member.path)
 
     def memberships(self, sha256: str) -> list[Membership]:
-        """Return the data-set versions that an image is or was in, by its content.
+        """Return the data-set versions that an image is or was in, by its digest.
 
-        An earlier version can come back, which writes down no difference: an image that the present one has not was in
-        all versions up to the latest.
+        When an earlier version comes back, no difference is recorded. An image that the present version does not have
+        was then in all versions up to the latest.
         """
         query = (
             select(datasets.c.category, datasets.c.number, members.c.path, members.c.part, members.c.added)
@@ -142,7 +147,7 @@ class Datasets(Book):
         return found
 
     def unlisted_datasets(self) -> list[DatasetVersion]:
-        """Return the data-set versions of which the ledger does not know the images: those of format 1."""
+        """Return the data-set versions whose images were not recorded."""
         listed = datasets.alias("listed")
         known = (
             select(members.c.sequence)
@@ -166,21 +171,21 @@ class Datasets(Book):
         evaluation_sha256: str,
         metrics: Mapping[str, float | None],
     ) -> BankRecord:
-        """Record a version of the registry; the same version with the same content is recorded once.
+        """Record a bank version of the registry; the same version with the same digest is recorded once.
 
         Args:
             category: The category.
-            version: The number of the version.
-            bank_sha256: Of the bank.
+            version: The bank version.
+            bank_sha256: The digest of the bank.
             dataset_version: The number of the data-set version that it was built from.
-            dataset_sha256: Of that data-set version.
-            run_id: Of the MLflow run that built it.
-            git_commit: Of the workspace.
-            evaluation_sha256: Of the evaluation set that it was measured on.
-            metrics: What was measured, finite numbers by name; None where one has no meaning.
+            dataset_sha256: The digest of that data-set version.
+            run_id: The MLflow run that built it.
+            git_commit: The commit of the workspace.
+            evaluation_sha256: The digest of the evaluation set that it was measured on.
+            metrics: The metrics by name, finite numbers; None for a metric that is undefined.
 
         Raises:
-            Refused: the version is recorded with another content, or its data-set version is not recorded.
+            RecordRefused: The version is recorded with another digest, or its data-set version is not recorded.
         """
         with self._database.writing() as connection:
             known = first_record(connection, BankRecord, banks, category=category, version=version)
@@ -201,27 +206,27 @@ class Datasets(Book):
                 return record
         if known.sha256 == bank_sha256:
             return known
-        raise Refused(
+        raise RecordRefused(
             f"bank {category} {version} is recorded with another content",
             got=bank_sha256,
             expected=known.sha256,
-            remedy="check whether the ledger and the registry belong together",
+            remedy="check that the ledger and the registry belong to the same workspace",
         )
 
     def bank(self, category: str, version: int) -> BankRecord | None:
-        """Return a bank by its version."""
+        """Return a bank version; None if there is no record of it."""
         with self._database.reading() as connection:
             return first_record(connection, BankRecord, banks, category=category, version=version)
 
     def banks(self, category: str | None = None) -> list[BankRecord]:
-        """Return the banks of a category, or of all, in the order in which they were recorded."""
+        """Return the banks of a category, or of all categories, oldest first."""
         conditions = () if category is None else (banks.c.category == category,)
         with self._database.reading() as connection:
             return all_records(connection, BankRecord, banks, *conditions)
 
 
 def _members(connection: Connection, category: str, number: int) -> set[Member]:
-    """Return the images of a data-set version: what was added up to it, less what was taken away again."""
+    """Return the images of a data-set version: those added up to it, without those removed again."""
     query = (
         select(members.c.path, members.c.sha256, members.c.part, members.c.added)
         .join_from(members, datasets, members.c.dataset == datasets.c.sequence)
@@ -235,16 +240,16 @@ def _members(connection: Connection, category: str, number: int) -> set[Member]:
 
 
 def _held(connection: Connection, category: str) -> list[tuple[int, int]]:
-    """Return which data-set versions a category held, one after the other: sequence of a record that says so, number.
+    """Return the data-set versions that a category held, oldest first, as sequence of a record and number.
 
-    A version is held when it gets its number, and again when an ingest or a withdrawal left it behind.
+    A category holds a version from its record on, and again from an event that names it.
     """
     new = select(datasets.c.sequence, datasets.c.number).where(datasets.c.category == category)
-    told = select(events.c.sequence, events.c.summary).where(
+    named = select(events.c.sequence, events.c.summary).where(
         events.c.category == category, events.c.action.in_(_CHANGES)
     )
     held = [(sequence, number) for sequence, number in connection.execute(new)]
-    for sequence, summary in connection.execute(told):
+    for sequence, summary in connection.execute(named):
         if isinstance(number := summary.get("dataset_version"), int):
             held.append((sequence, number))
     return sorted(held)

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from patchcore.adapters.ledger.database import Book, add_record, all_records
+from patchcore.adapters.ledger.database import LedgerRepository, add_record, all_records
 from patchcore.adapters.ledger.records import Event, EventKind
 from patchcore.adapters.ledger.tables import events
 from patchcore.adapters.ledger.times import now
 
 
-class Events(Book):
+class Events(LedgerRepository):
     """Every event of every category."""
 
     def record_event(self, category: str, action: str, summary: Mapping[str, Any], *, who: str) -> Event:

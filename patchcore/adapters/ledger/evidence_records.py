@@ -1,13 +1,20 @@
-"""What the ledger says about itself: checkpoints, archives, and the result of a verification."""
+"""Records about the ledger itself: checkpoints and archives."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What names all records up to one: their number, the hash of the last, the Merkle root over the hashes of all.
+    """A record that covers all records before it.
 
-    ``key`` and ``signature`` are those of `patchcore.evidence.signing`, None where no key was at hand.
+    Attributes:
+        sequence: The sequence of the checkpoint's own record.
+        size: The number of records that it covers.
+        head: The hash of the last of them, 64 hexadecimal digits.
+        root: The Merkle root over their hashes, 64 hexadecimal digits.
+        key: The public key that signed it, 64 hexadecimal digits; None if it is not signed.
+        signature: The Ed25519 signature, 128 hexadecimal digits; None if it is not signed.
+        at: The time of the checkpoint, in UTC.
     """
 
     sequence: int
@@ -21,7 +28,18 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Archive:
-    """A file that holds images which the ledger no longer does: those with a sequence from ``first`` to ``last``."""
+    """A record of images that were moved from the ledger to a file.
+
+    Attributes:
+        sequence: The sequence of this record.
+        first: The sequence of the first image that was moved.
+        last: The sequence of the last image that was moved.
+        images: The number of images that were moved.
+        name: The name of the archive's folder.
+        sha256: The digest of the file.
+        who: The user who moved them.
+        at: The time of the move, in UTC.
+    """
 
     sequence: int
     first: int
@@ -31,32 +49,3 @@ class Archive:
     sha256: str
     who: str
     at: str
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What ``verify`` found.
-
-    Attributes:
-        ok: whether nothing is wrong.
-        records: how many there are.
-        head: the hash of the last one, which names the state of them all.
-        root: the Merkle root over the hashes of all.
-        first_bad: the sequence of the first record that is not what was written; None where there is none.
-        problems: what is wrong, in words.
-        notes: what could not be checked, in words.
-        anchors: with how many anchors the records were compared.
-        banks: how many banks were compared with their records; None where none was asked for.
-        checked: how many records were compared with their digests; fewer than there are for a part of a ledger.
-    """
-
-    ok: bool
-    records: int
-    head: str
-    root: str
-    first_bad: int | None
-    problems: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-    anchors: int = 0
-    banks: int | None = None
-    checked: int = 0

@@ -1,4 +1,4 @@
-"""What of the ledger goes out: all records, or a batch with what it rests on; and images that move to an archive."""
+"""Reading records for an export, and moving images to an archive."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, Double, Integer, TypeDecorator, and_, or_, select, type_coerce
 
 from patchcore.adapters.ledger.append import content_columns
-from patchcore.adapters.ledger.database import Book, add_record, all_records
+from patchcore.adapters.ledger.database import LedgerRepository, add_record, all_records
 from patchcore.adapters.ledger.evidence_records import Archive
 from patchcore.adapters.ledger.tables import (
     KINDS,
@@ -23,33 +23,33 @@ from patchcore.adapters.ledger.tables import (
     overrides,
 )
 from patchcore.adapters.ledger.times import now
-from patchcore.errors import Refused
+from patchcore.errors import RecordRefused, UnknownBatch
 from patchcore.evidence.export import CHAIN, LINK_COLUMNS, Table
 from patchcore.evidence.export_tables import Columns, ColumnType
 
-_AT_ONCE = 5000  # rows that are fetched together: bounds memory
+_AT_ONCE = 5000  # rows per fetch: limits memory
 _Conditions = Mapping[str, ColumnElement[bool] | None]
 
 
-class Exports(Book):
-    """Records on their way out of the ledger."""
+class Exports(LedgerRepository):
+    """Exports and archives."""
 
     @contextmanager
     def tables(
-        self, batch: str | None = None, up_to: int | None = None, told_by: int | None = None
+        self, batch: str | None = None, up_to: int | None = None, event: int | None = None
     ) -> Iterator[dict[str, Table]]:
-        """Yield the tables of an export while the ledger stands still for the caller: of everything, or of a batch.
+        """Yield the tables of an export of one state of the ledger: all records, or those that a batch depends on.
+
+        A batch depends on all its scorings with images and overrides, their banks with the decisions about them, the
+        data-set versions that the banks were built from, and the lists of their images.
 
         Args:
-            batch: Only that batch, and what it rests on.
+            batch: Only this batch and the records that it depends on.
             up_to: Only records up to this sequence.
-            told_by: The sequence of the event that tells what belongs to the export of a batch; it goes out too.
-
-        Those of a batch are all its scorings with images and overrides, their banks with the decisions about them, the
-        data-set versions that these were built from, and their images.
+            event: The sequence of the event that records the export of the batch; it is exported, too.
 
         Raises:
-            Refused: There is no such batch.
+            UnknownBatch: There is no such batch.
         """
         with self._database.reading() as connection:
             chosen: _Conditions = dict.fromkeys(KINDS) if batch is None else _of_batch(connection, batch, up_to)
@@ -57,32 +57,32 @@ class Exports(Book):
             links = None if batch is None else or_(*_linked(connection, batch, conditions))
             links = _limited(chain, links, up_to)
             if batch is not None:
-                telling = events.c.sequence == (told_by or 0)
-                conditions["events"], links = telling, or_(links, chain.c.sequence == (told_by or 0))  # type: ignore[arg-type]
+                conditions["events"] = events.c.sequence == (event or 0)
+                links = or_(links, chain.c.sequence == (event or 0))  # type: ignore[arg-type]
             tables = {kind: _table(connection, kind, condition) for kind, condition in conditions.items()}
             yield {CHAIN: _links(connection, links), **tables}
 
     def hash_of(self, sequence: int) -> str | None:
-        """Return the hash of a record, 64 hexadecimal digits; None where there is none of that sequence."""
+        """Return the hash of a record, 64 hexadecimal digits; None if there is no such record."""
         with self._database.reading() as connection:
             value = connection.scalar(select(chain.c.hash).where(chain.c.sequence == sequence))
         return None if value is None else bytes(value).hex()
 
     def hashes(self, size: int) -> list[bytes]:
-        """Return the hashes of the first records, 32 bytes each: the leaves of the tree that a checkpoint names."""
+        """Return the hashes of the first ``size`` records, 32 bytes each: the leaves of a checkpoint's Merkle tree."""
         with self._database.reading() as connection:
             query = select(chain.c.hash).where(chain.c.sequence <= size).order_by(chain.c.sequence)
             return [bytes(value) for value in connection.scalars(query)]
 
     @contextmanager
     def images_before(self, time: str) -> Iterator[tuple[int, int, Table] | None]:
-        """Yield the images of all batches up to the first that was scored at that time or later.
+        """Yield the images of all batches up to the first one that was recorded at or after a time.
 
         Args:
-            time: UTC, as the ledger writes it.
+            time: The time in UTC, as the ledger writes it.
 
         Yields:
-            The first and the last sequence, and the images; None where there are none.
+            The first and the last sequence, and the images; None if there are none.
         """
         with self._database.reading() as connection:
             later = select(batches.c.sequence).where(batches.c.at >= time).order_by(batches.c.sequence).limit(1)
@@ -96,19 +96,19 @@ class Exports(Book):
                 yield first, last, _table(connection, "images", images.c.sequence.between(first, last))
 
     def archive(self, first: int, last: int, *, count: int, name: str, sha256: str, who: str) -> Archive:
-        """Record that images lie in an archive, and remove them from the ledger; their links in the chain stay.
+        """Record an archive and delete its images from the ledger; their links in the chain stay.
 
         Args:
-            first: The sequence of the first.
-            last: The sequence of the last.
-            count: How many there are.
-            name: Of the file that holds them.
-            sha256: Of that file.
-            who: Who does it.
+            first: The sequence of the first image.
+            last: The sequence of the last image.
+            count: The number of images in the archive.
+            name: The name of the archive.
+            sha256: The digest of its file.
+            who: The user who moves the images.
 
         Raises:
-            Refused: There are not as many as the file holds.
-            Fault: This account may not lift the guards of the table: only its owner may.
+            RecordRefused: The ledger holds another number of images than the archive.
+            LedgerUnavailable: The database account may not lift the guards of the table; only its owner may.
         """
         values: dict[str, Any] = {
             "first": first,
@@ -121,25 +121,25 @@ class Exports(Book):
         }
         with self._database.writing() as connection:
             sequence = add_record(connection, "archives", values)
-            with self._database.kind.without_guards(connection, images.name):
+            with self._database.dialect.without_guards(connection, images.name):
                 gone = connection.execute(images.delete().where(images.c.sequence.between(first, last))).rowcount
             if gone != count:
-                raise Refused(
+                raise RecordRefused(
                     f"images {first} to {last} are not archived",
                     got=f"{gone} in the ledger",
                     expected=f"{count}, as in the file {name}",
-                    remedy="another archive was made meanwhile: run the command again",
+                    remedy="another command archived images at the same time: run the command again",
                 )
         return Archive(sequence=sequence, **values)
 
     def archives(self) -> list[Archive]:
-        """Return every archive, the first one first."""
+        """Return every archive, oldest first."""
         with self._database.reading() as connection:
             return all_records(connection, Archive, archives)
 
 
 def columns_of(kind: str) -> Columns:
-    """Return the columns of a kind of records as they are exported: ``sequence``, then the others by their names."""
+    """Return the columns of a kind of record in an export: ``sequence``, then the others sorted by name."""
     return {"sequence": "int64", **{column.name: _column_type(column) for column in content_columns(KINDS[kind])}}
 
 
@@ -150,7 +150,7 @@ def _column_type(column: Column[Any]) -> ColumnType:
 
 def _table(connection: Connection, kind: str, condition: ColumnElement[bool] | None) -> Table:
     table, columns = KINDS[kind], columns_of(kind)
-    # As they are stored, not as we read them: the digest is that of the text of JSON, and of numbers.
+    # Stored values, not converted ones: the digest covers JSON as text, and truth values as numbers.
     stored = (_as_stored(table.c[name]) for name in columns)
     query = select(*stored).order_by(table.c.sequence)
     return Table(columns, _rows(connection, query if condition is None else query.where(condition)))
@@ -168,7 +168,7 @@ def _limited(table: Any, condition: ColumnElement[bool] | None, up_to: int | Non
 
 
 def _linked(connection: Connection, batch: str, conditions: _Conditions) -> Iterator[ColumnElement[bool]]:
-    """Yield which links belong to the records of a batch; those of its images follow its own, wherever these are."""
+    """Yield conditions for the links of a batch's records; image links follow that of their scoring."""
     for kind, condition in conditions.items():
         if kind != images.name and condition is not None:
             yield chain.c.sequence.in_(select(KINDS[kind].c.sequence).where(condition))
@@ -198,12 +198,15 @@ def _backwards(query: Any) -> Any:
 
 
 def _of_batch(connection: Connection, batch: str, up_to: int | None) -> _Conditions:
-    """Return which records of each kind a batch rests on, by its scorings up to a sequence."""
+    """Return a condition per kind for the records that a batch depends on, by its scorings up to a sequence."""
     scored = _limited(batches, batches.c.batch == batch, up_to)
     scorings = connection.execute(select(batches).where(scored)).mappings().all()  # type: ignore[arg-type]
     if not scorings:
-        raise Refused(
-            f"no batch {batch!r} in the ledger", got=repr(batch), expected="a batch that was scored", remedy="check it"
+        raise UnknownBatch(
+            f"no batch {batch!r} in the ledger",
+            got=repr(batch),
+            expected="a batch that was scored",
+            remedy="check the name",
         )
     sequences = [row["sequence"] for row in scorings]
     by_bank = {(row["category"], row["bank_version"]) for row in scorings}

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, select
 
-from patchcore.adapters.ledger.database import Book, add_record, all_records, as_record
+from patchcore.adapters.ledger.database import LedgerRepository, add_record, all_records, as_record
 from patchcore.adapters.ledger.records import CHANGES_PRODUCTION, Action, Decision, Production
 from patchcore.adapters.ledger.tables import decisions
 from patchcore.adapters.ledger.times import now, utc_text
@@ -15,7 +15,7 @@ from patchcore.errors import OwnProposal, ProductionChanged, UnknownProposal
 _CHANGES_PRODUCTION = decisions.c.action.in_(CHANGES_PRODUCTION)
 
 
-class Promotions(Book):
+class Promotions(LedgerRepository):
     """The promotion history of every category. What is in production is its last record that changed production."""
 
     def decide(

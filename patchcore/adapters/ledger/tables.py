@@ -1,6 +1,6 @@
-"""The ledger's tables: rows are added, never altered, never removed. The chain holds one link for each other row.
+"""The ledger's tables. Rows are added and never changed; only images may move to archives.
 
-The name of a table is the kind of its records in the chain. `migrations` makes these tables in a database.
+The chain has one link for each row of the other tables. The name of a table is the kind of its records.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ from patchcore.adapters.ledger.column_types import Flag, JsonText
 
 
 def _exact_real() -> Any:
-    return Double().with_variant(REAL(), "sqlite")  # 8 bytes: a score comes back bit by bit
+    return Double().with_variant(REAL(), "sqlite")  # 8 bytes: a score keeps all its bits
 
 
 def _long() -> Any:
@@ -88,7 +88,7 @@ datasets = Table(
     **_OPTIONS,
 )
 
-# What a data-set version has that the number before it had not, and the other way round.
+# The images that a data-set version added to the version before it, and those that it removed.
 members = Table(
     "members",
     metadata,
@@ -121,7 +121,7 @@ banks = Table(
     _text("run_id"),
     _text("git_commit", nullable=True),
     _text("at"),
-    # What was measured of it, and on which evaluation set; of banks that revision 0001 recorded, nothing.
+    # The metrics and the evaluation set that they were measured on.
     _text("evaluation_sha256", nullable=True),
     Column("metrics", JsonText),
     UniqueConstraint("category", "version"),
@@ -209,12 +209,12 @@ images = Table(
     CheckConstraint("(score IS NULL) = (p_value IS NULL) AND (score IS NULL) = (anomalous IS NULL)"),
     CheckConstraint("sha256 IS NOT NULL OR reason IS NOT NULL"),
     Index("images_by_sha256", "sha256"),
-    # What a bank called anomalous is counted without a look at what it passed.
+    # Counts anomalous images without reading the normal ones.
     Index("images_anomalous", "scored_batch", sqlite_where=_ANOMALOUS, postgresql_where=_ANOMALOUS),
     **_OPTIONS,
 )
 
-# An override names its image by batch and path: the image itself may be in an archive by now.
+# An override refers to its image by batch and path, because the image may be in an archive.
 overrides = Table(
     "overrides",
     metadata,
@@ -251,7 +251,7 @@ checkpoints = Table(
     Column("size", _long(), CheckConstraint("size >= 1"), nullable=False, unique=True),
     _text("head"),
     _text("root"),
-    Column("peaks", JsonText, nullable=False),  # with them the next one is computed from new records alone
+    Column("peaks", JsonText, nullable=False),  # with them the next checkpoint needs only the new records
     _text("key", nullable=True),
     _text("signature", nullable=True),
     _text("at"),
@@ -274,4 +274,4 @@ archives = Table(
 )
 
 KINDS: dict[str, Table] = {table.name: table for table in metadata.sorted_tables if table is not chain}
-"""The table of each kind of record, each after those that it refers to."""
+"""The table of each kind of record; a table comes after those that it refers to."""

@@ -1,28 +1,31 @@
-"""Whether the ledger still says what was written into it; and the checkpoints that name its state."""
+"""Verifying the ledger in its database, and making checkpoints."""
 
 import heapq
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import DatabaseError
 
 from patchcore.adapters.ledger.append import content_columns, make_checkpoint
-from patchcore.adapters.ledger.database import Book, all_records
-from patchcore.adapters.ledger.dialects import Kind
-from patchcore.adapters.ledger.evidence_records import Checkpoint, Verification
+from patchcore.adapters.ledger.database import LedgerRepository, all_records
+from patchcore.adapters.ledger.dialects import Dialect
+from patchcore.adapters.ledger.evidence_records import Checkpoint
 from patchcore.adapters.ledger.tables import KINDS, archives, chain, checkpoints, images
-from patchcore.errors import Refused
-from patchcore.evidence import hash_chain as links
-from patchcore.evidence.verify_chain import Anchor, Archived, Walk, walk
+from patchcore.errors import EmptyLedger
+from patchcore.evidence import hash_chain
+from patchcore.evidence.anchors import Anchor
+from patchcore.evidence.findings import Findings, Verification
+from patchcore.evidence.verify_chain import Archived, walk
 
-_AT_ONCE = 5000  # rows that are fetched together: bounds memory
+_AT_ONCE = 5000  # rows per fetch: limits memory
 
 
-class Checks(Book):
-    """The ledger's evidence about itself."""
+class Verifications(LedgerRepository):
+    """Verification and checkpoints."""
 
     def verify(
         self,
@@ -35,47 +38,47 @@ class Checks(Book):
         """Check the database, its guards, and every record from the first to the last.
 
         Args:
-            anchors: What was written down of the ledger elsewhere.
-            trusted: Public keys that checkpoints must be signed by; none: any key will do, and none at all.
-            archived: Sequence and content digest of the images in each archive that is at hand.
-            without_archives: Images in archives that are not at hand may be missing; else that is a problem.
+            anchors: The anchors of the ledger.
+            trusted: Public keys that must have signed the checkpoints. Empty: any key, or no signature, is accepted.
+            archived: Sequence and content digest of the images in each archive at hand.
+            without_archives: Whether images in archives may be missing; if not, a missing one is a problem.
         """
+        dialect = self._database.dialect
         with self._database.reading() as connection:
-            kind = self._database.kind
             problems = [
-                *_run("the database", lambda: list(kind.damage(connection))),
-                *_run("its guards", lambda: list(_guards(kind, connection))),
+                *_run("the database", lambda: list(dialect.tampering(connection))),
+                *_run("its guards", lambda: list(_schema_problems(dialect, connection))),
             ]
             found = _walk(StoredRecords(connection, archived), anchors, trusted, without_archives)
-        problems += found.problems
-        told, notes = (tuple(map(_printable, texts)) for texts in (problems, found.notes))
-        values = (found.size, found.head, found.root, found.first_bad, told, notes)
-        return Verification(not problems, *values, anchors=len(anchors), checked=found.checked)
+        found.problems[:0] = problems
+        result = found.result(anchors=len(anchors))
+        problem_texts, note_texts = (tuple(map(_printable, texts)) for texts in (result.problems, result.notes))
+        return replace(result, problems=problem_texts, notes=note_texts)
 
     def checkpoint(self) -> Checkpoint:
-        """Name all records so far, and return the name; where nothing came since the last one, that one.
+        """Append a checkpoint that covers all records and return it; return the last one if no record came after it.
 
         Raises:
-            Refused: there is no record yet.
-            Fault: the ledger cannot be written.
+            EmptyLedger: There is no record yet.
+            LedgerUnavailable: The ledger cannot be written.
         """
         with self._database.writing() as connection:
             newest = select(checkpoints).order_by(checkpoints.c.size.desc()).limit(1)
             last = connection.execute(newest).mappings().first()
             end = connection.scalar(select(chain.c.sequence).order_by(chain.c.sequence.desc()).limit(1)) or 0
             if not end:
-                raise Refused(
-                    "a checkpoint of the ledger",
+                raise EmptyLedger(
+                    "cannot make a checkpoint",
                     got="a ledger without records",
-                    expected="at least one, whose hash it can name",
-                    remedy="anchor it after the first record: patchcore ingest or retrain adds one, and anchors it",
+                    expected="at least one record",
+                    remedy="run patchcore ingest or retrain first: they add records and anchor the ledger",
                 )
             if last is None or end > last["sequence"]:
                 make_checkpoint(connection, self._database.signer)
         return self.checkpoints()[-1]
 
     def checkpoints(self) -> list[Checkpoint]:
-        """Return every checkpoint, the first one first."""
+        """Return every checkpoint, oldest first."""
         with self._database.reading() as connection:
             return all_records(connection, Checkpoint, checkpoints)
 
@@ -83,48 +86,47 @@ class Checks(Book):
 def _run(what: str, check: Callable[[], list[str]]) -> list[str]:
     try:
         return check()
-    except DatabaseError as error:  # a damaged file answers some questions and not others
+    except DatabaseError as error:  # a damaged file can answer some queries and not others
         return [f"{what}: {error.orig}"]
 
 
-def _guards(kind: Kind, connection: Connection) -> Iterator[str]:
-    made, standing = kind.made(), kind.standing(connection)
-    for name, definition in made.items():
-        if standing.get(name) != definition:
-            harm = "would allow changes" if name.startswith("guard ") else "is not as its migrations made it"
-            yield f"{name} is {'altered' if name in standing else 'missing'}: the database {harm}"
-    for name in sorted(standing.keys() - made.keys()):
-        if not name.startswith(
-            "index "
-        ):  # a unique, conditional or computed one may refuse a record; others do no harm
+def _schema_problems(dialect: Dialect, connection: Connection) -> Iterator[str]:
+    expected, actual = dialect.expected_schema(), dialect.actual_schema(connection)
+    for name, definition in expected.items():
+        if actual.get(name) != definition:
+            harm = "would allow changes" if name.startswith("guard ") else "differs from what its migrations made"
+            yield f"{name} is {'altered' if name in actual else 'missing'}: the database {harm}"
+    for name in sorted(actual.keys() - expected.keys()):
+        # A plain index is harmless; a unique, conditional or computed one may refuse a record.
+        if not name.startswith("index "):
             what = name.replace("guard ", "trigger ", 1)
-            yield f"{what} is none of ours: the database may keep other records than it was given"
+            yield f"{what} is foreign: the database may store other records than it was given"
 
 
 def _walk(
     records: "StoredRecords", anchors: Sequence[Anchor], trusted: Collection[str], without_archives: bool
-) -> Walk:
+) -> Findings:
     try:
-        with records.whatever_text():
+        with records.tolerant_text():
             return walk(records, anchors, trusted, without_archives=without_archives)
     except DatabaseError as error:
-        return Walk(problems=[f"the records cannot be read: {error.orig}"])
+        return Findings(problems=[f"the records cannot be read: {error.orig}"])
 
 
 def _digest(names: Sequence[str], values: Sequence[object]) -> bytes:
     try:
-        return links.digest_of_sorted(names, values)
-    except (ValueError, TypeError):  # an infinite number, text that is no UTF-8: nothing that we ever wrote
+        return hash_chain.digest_of_sorted(names, values)
+    except (ValueError, TypeError):  # an infinite number or text that is not UTF-8: this library never writes that
         return b""
 
 
 def _printable(value: Any) -> Any:
-    """Return a value with what is no UTF-8 in its text escaped, so that it can be printed and signed."""
+    """Return a value with the bytes that are not UTF-8 escaped, so that it can be printed and signed."""
     return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 class StoredRecords:
-    """A ledger's records, in its database and in archives at hand, as `patchcore.evidence.verify_chain` reads them."""
+    """The records in the database and in archives at hand, as `patchcore.evidence.verify_chain` reads them."""
 
     kinds = tuple(KINDS)
 
@@ -132,8 +134,8 @@ class StoredRecords:
         self._connection, self._archived = connection, archived
 
     @contextmanager
-    def whatever_text(self) -> Iterator[None]:
-        """Let SQLite hand out text that is no UTF-8 too, each such byte as a surrogate, which no text of ours has."""
+    def tolerant_text(self) -> Iterator[None]:
+        """Read text from SQLite that is not UTF-8, with a surrogate in place of each wrong byte."""
         driver = self._connection.connection.driver_connection
         if not isinstance(driver, sqlite3.Connection):
             yield
@@ -161,13 +163,13 @@ class StoredRecords:
 
     def checkpoints(self) -> Mapping[int, Mapping[str, Any]]:
         """Return the values of each checkpoint by its sequence."""
-        # Not the peaks: what somebody wrote there may be no JSON.
+        # Without the peaks: after tampering they may not be JSON.
         names = ("sequence", "size", "head", "root", "key", "signature", "at")
         rows = self._connection.execute(select(*(checkpoints.c[name] for name in names))).mappings()
         return {row["sequence"]: {name: _printable(value) for name, value in row.items()} for row in rows}
 
     def archived(self) -> Sequence[Archived]:
-        """Return which images were moved into archives."""
+        """Return the images that were moved to archives."""
         columns = (archives.c.sequence, archives.c.name, archives.c.first, archives.c.last, archives.c.images)
         return [
             Archived(sequence, name, images.name, first, last, count)

@@ -79,7 +79,7 @@ def compare(value: Value) -> None:
     if value["archived"]:
         count = len(value["archived"])
         batches = counted(count + len(value["batches"]), "batch", "batches")
-        say(f"not compared, for their images lie in an archive: {count} of {batches}")
+        say(f"not compared, because their images are in an archive: {count} of {batches}")
 
 
 def _batches(title: str, entries: Sequence[Value]) -> None:
@@ -99,7 +99,7 @@ def _batches(title: str, entries: Sequence[Value]) -> None:
     show_some(title, ("batch", "bank", "scored at", "images", "passed", "alarms", "changed"), rows)
     if archived := sum(entry["passed"] is None for entry in entries):
         batches = counted(len(entries), "batch", "batches")
-        say(f"not counted, for their images lie in an archive: {archived} of {batches}")
+        say(f"not counted, because their images are in an archive: {archived} of {batches}")
 
 
 def _versions(membership: Value) -> str:

@@ -1,6 +1,7 @@
-"""Images that moved out of the ledger: into files that the chain goes on to vouch for, and back to who asks for them.
+"""Moving the images of old batches from the ledger to archives, which are Parquet files.
 
-Batches, promotions and all else stay in the ledger for good; their images are most of its bytes.
+The chain keeps a link per image, so an archive can be verified. All other records stay in the ledger; the images are
+most of its bytes. `patchcore.lifecycle.archived_images` reads archives.
 """
 
 from datetime import datetime
@@ -14,23 +15,23 @@ from patchcore.lifecycle.services import Services, who
 
 
 def archive(services: Services, before: datetime) -> Archive | None:
-    """Move the images of batches that were recorded before a time out of the ledger, into a file.
+    """Move the images of batches that were recorded before a time from the ledger to a file.
 
-    After a crash the same call does what was left undone.
+    After a crash, the same call completes the work.
 
     Args:
         services: The opened workspace.
-        before: The first batch that was recorded then or later stays, and all after it.
+        before: The images of all batches up to the first one recorded at or after this time move.
 
     Returns:
-        What was archived; None where there was nothing.
+        The record of the archive; None if there was nothing to move.
 
     Raises:
-        UsageError: The time has no time zone.
-        Refused: Somebody else archives at the same moment.
-        Fault: The file cannot be written, or this account may not remove anything from the ledger.
+        InvalidTime: The time has no time zone.
+        Refused: Another command is archiving at the same time.
+        Fault: The file cannot be written, or the database account may not delete records.
     """
-    services.ledger.checkpoint()  # names what moves
+    services.ledger.checkpoint()  # covers the records that move
     with services.ledger.images_before(utc_text(before)) as found:
         if found is None:
             return None

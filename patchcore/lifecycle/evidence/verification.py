@@ -1,31 +1,26 @@
-"""Whether the ledger still says what was written into it, and exports that show it to others."""
+"""Verifying the ledger with its archives, anchors, exports and banks."""
 
-import heapq
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from patchcore._util.progress import progress
-from patchcore.adapters.ledger.evidence_records import Checkpoint, Verification
 from patchcore.adapters.ledger.records import BankRecord
 from patchcore.adapters.mlflow.registry import damage
 from patchcore.errors import Fault, Refused
-from patchcore.evidence.export import write_export
+from patchcore.evidence.anchors import Anchor
 from patchcore.evidence.export_scope import EXPORT, contents_of_part
-from patchcore.evidence.export_tables import FileFormat
-from patchcore.evidence.merkle import Tree
+from patchcore.evidence.findings import Verification
 from patchcore.evidence.signing import trusted_keys
-from patchcore.evidence.verify_chain import Anchor, Walk
-from patchcore.evidence.verify_export import verify_export
-from patchcore.lifecycle import archived_images
-from patchcore.lifecycle.evidence.anchoring import anchor, anchors
-from patchcore.lifecycle.services import Services, who
+from patchcore.lifecycle.archived_images import content_digests
+from patchcore.lifecycle.evidence.anchoring import anchors
+from patchcore.lifecycle.services import Services
 
-_ATTEMPTS = 5  # to look at the ledger while nobody archives
+_ATTEMPTS = 5  # to read ledger and archives while no other command moves images
 _ARCHIVES = "the archives in the ledger"
-_NO_ANCHOR = "no anchor was found: nothing outside the ledger shows that its end was not cut off or written anew"
+_NO_ANCHOR = "no anchor was found: that the newest records were not removed or rewritten cannot be checked"
 _Record = TypeVar("_Record")
 
 
@@ -44,17 +39,17 @@ def configured_keys() -> frozenset[str]:
 def verify(
     services: Services, *, banks: bool = True, known: Sequence[Anchor] = (), without_archives: bool = False
 ) -> Verification:
-    """Check every record, that the chain is the one that anchors name, and that the banks are those of then.
+    """Verify every record, compare the ledger with its anchors, and the banks in the registry with their records.
 
     Args:
         services: The opened workspace.
-        banks: Fetch every bank from the registry and compare its digest with the ledger's.
-        known: More anchors than those of the workspace's own places.
-        without_archives: Archives may be missing; else that is a problem.
+        banks: Whether to download every bank from the registry and compare its digest with its record.
+        known: More anchors, besides those in the workspace's own places.
+        without_archives: Whether archives may be missing; if not, a missing one is a problem.
 
     Raises:
-        Refused: A trusted key cannot be read, or PATCHCORE_TRUSTED_KEYS names none.
-        Fault: The ledger does not answer.
+        InvalidKey: A trusted key cannot be read, or PATCHCORE_TRUSTED_KEYS names none.
+        LedgerUnavailable: The ledger does not answer.
     """
     trusted = configured_keys()
     recorded, problems = _answer("the banks in the ledger", services.ledger.banks)
@@ -77,10 +72,10 @@ def verify(
 def _walked(
     services: Services, known: Sequence[Anchor], trusted: Collection[str], *, without_archives: bool
 ) -> Verification:
-    """Verify the ledger and its archives; again, where images moved to one between the two looks at them."""
+    """Verify the ledger and its archives; repeat if images moved to an archive in between."""
     for _ in range(_ATTEMPTS):
         listed, problems = _answer(_ARCHIVES, services.ledger.archives)
-        opened, wrong = archived_images.content_digests(services, listed)
+        opened, wrong = content_digests(services, listed)
         found = services.ledger.verify(known, trusted, opened, without_archives=without_archives)
         if found.ok or _answer(_ARCHIVES, services.ledger.archives)[0] == listed:
             break
@@ -91,118 +86,20 @@ def _walked(
 
 
 def _answer(what: str, question: Callable[[], list[_Record]]) -> tuple[list[_Record], list[str]]:
-    """Return what the ledger answers, or why it cannot: what somebody wrote there shall not keep us from the rest."""
+    """Return the answer of the ledger, or the problem that prevents it: a damaged record must not stop the others."""
     try:
         return question(), []
-    except (Fault, ValueError, TypeError, OverflowError, RecursionError) as error:  # no JSON where JSON belongs
+    except (Fault, ValueError, TypeError, OverflowError, RecursionError) as error:  # such as text that is not JSON
         return [], [f"{what} cannot be read: {error}"]
 
 
 def _plain(text: str) -> str:
-    """Return a text with no character in it that would do something to a terminal."""
+    """Return a text with control characters escaped."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
-def export(services: Services, folder: Path, *, batch: str | None, file_format: FileFormat) -> dict[str, Any]:
-    """Write the ledger, or a batch with all that it rests on, to a folder that is verified without the ledger.
-
-    What belongs to the export of a batch is recorded, and the ledger is anchored: the export can be held against both.
-    Who may only read exports what the last checkpoint names.
-
-    Raises:
-        Refused: The folder exists, there is no such batch, or an archive is not the file that was written.
-        Fault: The ledger has no checkpoint and cannot be written, or the folder cannot.
-    """
-    if batch is not None:
-        return _export_batch(services, folder, batch, file_format)
-    checkpoint = _checkpoint(services)
-    with services.ledger.tables(up_to=checkpoint.sequence) as tables:
-        images = _merged(tables["images"].rows, archived_images.archived_rows(services))
-        tables["images"] = replace(tables["images"], rows=images)
-        return write_export(folder, tables, {"complete": True, "checkpoint": asdict(checkpoint)}, file_format)
-
-
-def _export_batch(services: Services, folder: Path, batch: str, file_format: FileFormat) -> dict[str, Any]:
-    up_to, told_by = _tell(services, batch)
-    checkpoint = _checkpoint(services)
-    if told_by is not None and told_by > checkpoint.size:  # nobody could make a checkpoint that names it
-        told_by = None
-    with services.ledger.tables(batch, up_to=min(up_to, checkpoint.size), told_by=told_by) as tables:
-        for name in ("chain", "batches"):
-            tables[name] = replace(tables[name], rows=list(tables[name].rows))
-        scored = [row[0] for row in tables["batches"].rows]
-        moved = (
-            row for sequence in scored for row in archived_images.archived_rows(services, ("scored_batch", sequence))
-        )
-        tables["images"] = replace(tables["images"], rows=_merged(tables["images"].rows, moved))
-        tree = Tree(services.ledger.hashes(checkpoint.size))
-        earlier = [each.size for each in services.ledger.checkpoints() if each.size < checkpoint.size]
-        proof = {
-            "complete": False,
-            "batch": batch,
-            "checkpoint": asdict(checkpoint),
-            "paths": {str(row[0]): _in_hex(tree.path(row[0] - 1)) for row in tables["chain"].rows},
-            # Every anchor is a checkpoint: whoever has one of any day can hold the export against it.
-            "consistency": {str(each): _in_hex(tree.consistency(each)) for each in earlier},
-        }
-        return write_export(folder, tables, proof, file_format)
-
-
-def _tell(services: Services, batch: str) -> tuple[int, int | None]:
-    """Record what belongs to the export of a batch; return the last of these records, and the one that tells of them.
-
-    Who may only read tells nothing: the second is None.
-
-    Raises:
-        Refused: There is no such batch.
-    """
-    with services.ledger.tables(batch) as tables:
-        sequences = [row[0] for row in tables["chain"].rows]
-        scoring = dict(zip(tables["batches"].columns, next(iter(tables["batches"].rows)), strict=True))
-    summary = contents_of_part(batch, sequences)
-    try:
-        return max(sequences), services.ledger.record_event(scoring["category"], EXPORT, summary, who=who()).sequence
-    except Fault:
-        return max(sequences), None
-
-
-def _merged(here: Iterable[Sequence[Any]], moved: Iterable[Sequence[Any]]) -> Iterator[Sequence[Any]]:
-    """Yield records by their sequences, once: one that is archived at this moment can be in both."""
-    last = 0
-    for row in heapq.merge(here, moved, key=lambda row: row[0]):
-        if row[0] != last:
-            yield row
-        last = row[0]
-
-
-def verify_file(
-    folder: Path, known: Sequence[Anchor], trusted: Collection[str], *, without_archives: bool = False
-) -> Verification:
-    """Verify an export with no database at hand.
-
-    Raises:
-        Refused: It is no export.
-    """
-    found: Walk = verify_export(folder, known, trusted, without_archives=without_archives)
-    values = (found.size, found.head, found.root, found.first_bad, tuple(found.problems), tuple(found.notes))
-    return Verification(not found.problems, *values, anchors=len(known), checked=found.checked)
-
-
-def _in_hex(nodes: Sequence[bytes]) -> list[str]:
-    return [node.hex() for node in nodes]
-
-
-def _checkpoint(services: Services) -> Checkpoint:
-    try:
-        return anchor(services).checkpoint
-    except Fault:
-        if not (made := services.ledger.checkpoints()):
-            raise
-        return made[-1]
-
-
 def _export_problems(services: Services, recorded: Sequence[BankRecord]) -> Iterator[str]:
-    """Tell which records of an export of a batch say something else than what belonged to it."""
+    """Yield the export events that contradict the records that belonged to the export."""
     for category in dict.fromkeys(bank.category for bank in recorded):
         for event in services.ledger.events(category, EXPORT):
             stated = dict(event.summary)
@@ -212,11 +109,11 @@ def _export_problems(services: Services, recorded: Sequence[BankRecord]) -> Iter
             except Refused:
                 there = {}
             if stated != there:
-                yield f"record {event.sequence}: says something else of the export of a batch than what belonged to it"
+                yield f"record {event.sequence}: does not match the records that belonged to the export of the batch"
 
 
 def _bank_problems(services: Services, recorded: Sequence[BankRecord]) -> list[str]:
-    """Tell which banks the registry no longer has as they were recorded."""
+    """Return the banks in the registry that differ from their records."""
     problems: list[str] = []
     if not recorded:
         return problems
@@ -224,7 +121,7 @@ def _bank_problems(services: Services, recorded: Sequence[BankRecord]) -> list[s
         for done, bank in enumerate(recorded, start=1):
             try:
                 wrong = _what_is_wrong(services, bank)
-            except Fault as error:  # it will not answer for the others either; what the walk found is told all the same
+            except Fault as error:  # the registry does not answer: the other results still count
                 return [*problems, f"the banks from {bank.category} {bank.version} on were not compared: {error}"]
             if wrong:
                 problems.append(f"bank {bank.category} {bank.version} is not the one that was recorded: {wrong}")
@@ -242,11 +139,11 @@ def _what_is_wrong(services: Services, bank: BankRecord) -> str | None:
 
 
 def _other_metrics(services: Services, bank: BankRecord) -> str | None:
-    """Say what MLflow shows of a bank that was not measured; of banks of early versions nobody knows."""
+    """Return how the metrics in MLflow differ from those in the record; None if they do not, or the record has none."""
     shown = services.registry.version(bank.category, bank.version).metrics
     if bank.metrics is None or shown == bank.metrics:
         return None
     if not isinstance(bank.metrics, dict):
-        return "its record holds no metrics"
+        return "its record does not hold metrics"
     names = sorted(name for name in {*shown, *bank.metrics} if shown.get(name) != bank.metrics.get(name))
-    return "; ".join(f"MLflow says {name} {shown.get(name)}, measured was {bank.metrics.get(name)}" for name in names)
+    return "; ".join(f"MLflow has {name} {shown.get(name)}, the record has {bank.metrics.get(name)}" for name in names)

@@ -185,7 +185,7 @@ def test_a_batch_is_exported_with_all_that_it_rests_on_and_a_path_to_the_checkpo
     _forge(folder, "chain.parquet", lambda row: {**row, "hash": row["hash"][::-1]})
     done = run(*check)
     assert done.returncode == 3
-    assert "none of those that the checkpoint names" in done.stdout
+    assert "not a record that the checkpoint covers" in done.stdout
     assert run("audit", "export", tmp_path / "none", "--batch", "nobody", "-w", lived.root).returncode == 3
 
 
@@ -200,11 +200,11 @@ def test_an_export_holds_archived_images_too(say: Say, run: Run, tmp_path: Path)
 @pytest.mark.parametrize(
     ("table", "change", "words"),
     [
-        ("images", lambda row: None, "of which 0 are here"),
+        ("images", lambda row: None, "of which 0 are in the export"),
         ("batches", lambda row: None, "there is no batch"),
         ("banks", lambda row: None, "which scored it, is missing"),
         ("members", lambda row: row if row["sequence"] % 2 else None, "of which"),
-        ("decisions", lambda row: [{**row, "reason": "approved by the customer"}, row], "is there twice"),
+        ("decisions", lambda row: [{**row, "reason": "approved by the customer"}, row], "occurs twice"),
     ],
 )
 def test_what_was_left_out_of_a_part_or_put_into_it_is_found(
@@ -237,7 +237,7 @@ def test_an_export_is_held_against_an_anchor_of_any_earlier_day(
         assert (found["ok"], found["problems"]) == (True, [])
         if name == "part":
             assert found["notes"] == [
-                f"2 of these records came after the last anchor, {anchors}, line 1: none vouches for them"
+                f"2 of these records come after the last anchor, {anchors}, line 1: no anchor covers them"
             ]
     alone = json.loads(run("audit", "verify", "--file", tmp_path / "part", "--json", "-w", tmp_path).stdout)
     assert "no anchor was given" in alone["notes"][0]
@@ -263,7 +263,7 @@ def test_an_export_that_was_made_up_is_found_by_any_anchor(
         return "; ".join(json.loads(done.stdout)["problems"])
 
     assert (problems(early), problems(late)) == ("", "")
-    assert "name a later state of the ledger" in problems(later)
+    assert "are of a later state of the ledger" in problems(later)
     _make_up(folder)
     # Every content, link and path is right; size and head are those of the anchors. Their roots are not to be had.
     assert "names another hash or root than the checkpoint" in problems(late)
@@ -350,7 +350,7 @@ def test_a_line_that_a_crash_cut_short_does_not_hide_the_next_one(
 def test_what_is_no_export_is_refused(run: Run, tmp_path: Path) -> None:
     done = run("audit", "verify", "--file", tmp_path, "-w", tmp_path)
     assert done.returncode == 3
-    assert "is no export of a ledger" in done.stderr
+    assert "is not an export of a ledger" in done.stderr
 
 
 def test_images_move_to_an_archive_that_the_chain_vouches_for(say: Say, lived: Workspace, tmp_path: Path) -> None:
@@ -379,7 +379,7 @@ def test_images_move_to_an_archive_that_the_chain_vouches_for(say: Say, lived: W
     file.rename(tmp_path / "elsewhere")
     code, value = say("verify", "--no-banks")
     assert code == 3
-    assert "16 records lie in archive" in value["problems"][0]
+    assert "16 records are in archive" in value["problems"][0]
     code, value = say("verify", "--no-banks", "--without-archives")
     assert code == 0
     assert "which is not here: they were not checked" in value["notes"][0]

@@ -10,7 +10,8 @@ import pytest
 from patchcore._util.files import write_bytes
 from patchcore.config.params import load_params
 from patchcore.errors import Refused
-from patchcore.lifecycle.evidence.anchoring import anchor, anchors, anchors_in
+from patchcore.evidence.anchors import read_anchors
+from patchcore.lifecycle.evidence.anchoring import anchor, anchors
 from patchcore.lifecycle.evidence.verification import verify
 from patchcore.lifecycle.services import Services
 from tests.support.fake_services import Notes, git
@@ -23,7 +24,7 @@ def test_a_ledger_without_an_anchor_is_said_to_have_none(services: Services) -> 
     found = verify(services, banks=False)
     assert found.ok
     assert found.notes == (
-        "no anchor was found: nothing outside the ledger shows that its end was not cut off or written anew",
+        "no anchor was found: that the newest records were not removed or rewritten cannot be checked",
     )
     anchor(services)
     assert (verify(services, banks=False).notes, verify(services, banks=False).anchors) == ((), 2)
@@ -130,7 +131,7 @@ def test_what_stands_where_anchors_do_and_is_none_is_named(
 def test_a_line_that_a_crash_cut_short_is_passed_over(tmp_path: Path) -> None:
     file = tmp_path / "anchors.jsonl"
     file.write_text(f"{WHOLE[:40]}\n{WHOLE}\r\n\n{WHOLE[:-1]}")
-    found = anchors_in(file)
+    found = read_anchors(file)
     assert [each.where for each in found.anchors] == [f"{file}, line 2"]
     assert found.notes == []
 
@@ -138,18 +139,18 @@ def test_a_line_that_a_crash_cut_short_is_passed_over(tmp_path: Path) -> None:
 def test_what_is_none_of_the_anchors_that_are_given_is_named_too(tmp_path: Path) -> None:
     file = tmp_path / "anchors.jsonl"
     file.write_bytes(WHOLE.encode() + b"\n\xff\xfe\n")
-    found = anchors_in(file)
+    found = read_anchors(file)
     assert len(found.anchors) == 1
     assert f"{file}, line 2" in found.notes[0]
     file.write_text("other things\n")
     with pytest.raises(Refused, match="other things"):
-        anchors_in(file)
+        read_anchors(file)
 
 
 def test_the_digits_of_a_hash_may_be_upper_case(tmp_path: Path) -> None:
     file = tmp_path / "anchor.jsonl"
     file.write_text(json.dumps({"size": 3, "head": HASH.upper(), "root": HASH.upper()}))
-    (one,) = anchors_in(file).anchors
+    (one,) = read_anchors(file).anchors
     assert (one.head, one.root) == (HASH, HASH)
 
 

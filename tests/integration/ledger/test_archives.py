@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from patchcore._util.files import sha256_of
-from patchcore.adapters.ledger.evidence_records import Archive, Verification
+from patchcore.adapters.ledger.evidence_records import Archive
 from patchcore.adapters.ledger.exports import columns_of
 from patchcore.errors import Refused
 from patchcore.evidence.export_tables import read_table, write_table
+from patchcore.evidence.findings import Verification
 from patchcore.lifecycle import archived_images
 from patchcore.lifecycle.evidence import archives, verification
 from patchcore.lifecycle.services import Services
@@ -120,7 +121,9 @@ def test_an_archive_that_this_account_may_not_read_is_a_problem(
         raise PermissionError("not yours")
 
     monkeypatch.setattr(archived_images, "sha256_of", refuse)
-    assert f"record {moved.sequence}: archive {moved.name}: got not yours" in "; ".join(_verify(services).problems)
+    assert f"record {moved.sequence}: archive {moved.name} cannot be read: got not yours" in "; ".join(
+        _verify(services).problems
+    )
 
 
 @pytest.mark.parametrize("name", ["n" * 5000, "../elsewhere", "/etc", "..", "a\0b", "", "a\nb", "\x1b[2K"])
@@ -182,14 +185,14 @@ def test_a_kind_that_would_write_over_the_terminal_is_shown_as_it_is(services: S
     with owner.at_work() as connection:
         kind = "x\x1b[2K\r\x1b[32mthe ledger is sound"
         connection.exec_driver_sql("UPDATE chain SET kind = ? WHERE sequence = 3", (kind,))
-    (problem,) = (each for each in services.ledger.verify().problems if "nobody knows" in each)
-    assert problem == f"record 3: is of a kind that nobody knows: {kind!r}"
+    (problem,) = (each for each in services.ledger.verify().problems if "unknown kind" in each)
+    assert problem == f"record 3: has the unknown kind {kind!r}"
 
 
 def test_the_name_of_a_trigger_does_nothing_to_a_terminal(services: Services, owner: Owner) -> None:
     owner.alter('CREATE TRIGGER "\x1b[2K" AFTER INSERT ON banks BEGIN SELECT 1; END')
     (problem,) = _verify(services).problems
-    assert problem.startswith("trigger \\x1b[2K is none of ours")
+    assert problem.startswith("trigger \\x1b[2K is foreign")
 
 
 def test_a_registry_that_does_not_answer_about_banks_hides_nothing(

@@ -72,11 +72,11 @@ def test_a_recall_says_how_many_batches_lie_in_archives_and_an_override_that_its
 ) -> None:
     done, value = ask("override", "tuesday", "late.png", "--anomalous", "--reason", "a crack")
     assert done.returncode == 3
-    assert "got its images lie in an archive" in line_of(value["error"])
+    assert "got its images are in an archive" in line_of(value["error"])
     shutil.rmtree(place.archives)
     for question, words in (
-        (("bank", "bottle", 2), "not counted, for their images lie in an archive: 2 of 2 batches"),
-        (("normal", digest("three.png")), "not counted, for their images lie in an archive: 2 of 2 batches"),
-        (("compare", "bottle", 1, 2), "not compared, for their images lie in an archive: 1 of 1 batch"),
+        (("bank", "bottle", 2), "not counted, because their images are in an archive: 2 of 2 batches"),
+        (("normal", digest("three.png")), "not counted, because their images are in an archive: 2 of 2 batches"),
+        (("compare", "bottle", 1, 2), "not compared, because their images are in an archive: 1 of 1 batch"),
     ):
         assert words in ask("audit", *question)[0].stdout

@@ -15,15 +15,16 @@ from patchcore._util.files import read_json, sha256_of
 from patchcore.adapters.ledger import Ledger
 from patchcore.config.workspace import Workspace
 from patchcore.errors import Refused
+from patchcore.evidence.anchors import Anchor
 from patchcore.evidence.export import write_export
 from patchcore.evidence.export_scope import contents_of_part
 from patchcore.evidence.export_tables import read_table, write_table
+from patchcore.evidence.export_verification import verify_export
+from patchcore.evidence.findings import Verification
 from patchcore.evidence.hash_chain import digest, link
 from patchcore.evidence.signing import Signer
-from patchcore.evidence.verify_chain import Anchor, Walk
-from patchcore.evidence.verify_export import verify_export
-from patchcore.lifecycle import archived_images
-from patchcore.lifecycle.evidence import archives, verification
+from patchcore.lifecycle.archived_images import archived_rows
+from patchcore.lifecycle.evidence import archives, exporting, verification
 from patchcore.lifecycle.services import Services, open_services
 from tests.support.ledgers import fill
 from tests.support.places import PARAMS_FILE
@@ -52,7 +53,7 @@ def exports(request: pytest.FixtureRequest, services: Services, tmp_path_factory
     """A folder with the exports `whole` and `part`, and the anchor of each."""
     folder = tmp_path_factory.mktemp("exported")
     for name, batch in (("whole", None), ("part", BATCH)):
-        verification.export(services, folder / name, batch=batch, file_format=request.param)
+        exporting.export(services, folder / name, batch=batch, file_format=request.param)
     return folder
 
 
@@ -77,7 +78,7 @@ def anchor_of(folder: Path) -> Anchor:
     return Anchor("the newspaper", checkpoint["size"], checkpoint["head"], checkpoint["root"])
 
 
-def verified(folder: Path, *anchors: Anchor, **options: Any) -> Walk:
+def verified(folder: Path, *anchors: Anchor, **options: Any) -> Verification:
     return verify_export(folder, anchors or [anchor_of(folder)], **options)
 
 
@@ -113,7 +114,7 @@ def file_of(folder: Path, kind: str) -> Path:
 
 def test_what_was_exported_is_sound(export: Path) -> None:
     found = verified(export)
-    assert (found.problems, found.notes) == ([], [])
+    assert (found.problems, found.notes) == ((), ())
     assert found.checked == len(rows_of(export, "chain"))
 
 
@@ -141,8 +142,8 @@ def test_the_last_scoring_is_missed(part: Path) -> None:
 def test_without_the_record_that_tells_what_belongs_to_it_a_part_says_so(part: Path) -> None:
     leave_out(part, "events", {row["sequence"] for row in rows_of(part, "events")})
     found = verified(part)
-    assert found.problems == []
-    assert any("that an override or a decision was left out is not seen" in note for note in found.notes)
+    assert found.problems == ()
+    assert any("a missing override or decision is not detected" in note for note in found.notes)
 
 
 def test_records_after_the_checkpoint_of_a_whole_export_are_told(whole: Path) -> None:
@@ -154,13 +155,13 @@ def test_records_after_the_checkpoint_of_a_whole_export_are_told(whole: Path) ->
     put(whole, "overrides", [*rows_of(whole, "overrides"), forged])
     more = {"sequence": end + 1, "kind": "overrides", "content": content.hex(), "previous": made.previous.hex()}
     put(whole, "chain", [*rows_of(whole, "chain"), {**more, "hash": made.hash.hex()}])
-    assert any("after the checkpoint that the export ends with" in problem for problem in verified(whole).problems)
+    assert any("after the last checkpoint of the export" in problem for problem in verified(whole).problems)
 
 
 def test_a_whole_export_whose_end_is_missing_is_told(whole: Path) -> None:
     end = read_json(whole / "proof.json")["checkpoint"]["sequence"]
     leave_out(whole, "checkpoints", {end})
-    assert "the checkpoint that the export ends with is missing" in "; ".join(verified(whole).problems)
+    assert "the last checkpoint of the export is missing" in "; ".join(verified(whole).problems)
 
 
 def test_another_file_than_the_one_that_is_verified_is_told(export: Path) -> None:
@@ -173,7 +174,7 @@ def test_another_file_than_the_one_that_is_verified_is_told(export: Path) -> Non
     assert [name in "; ".join(found) for name in ("'more'", repr(other.name))] == [True, True]
     for name in (f"more/{genuine.name}", str(genuine.resolve()), other.name):
         change_proof(export, lambda proof, name=name: proof["files"].update({name: sha256_of(genuine)}))  # type: ignore[misc]
-        with pytest.raises(Refused, match="is no export of a ledger"):
+        with pytest.raises(Refused, match="is not an export of a ledger"):
             verified(export)
         change_proof(export, lambda proof, name=name: proof["files"].pop(name))  # type: ignore[misc]
 
@@ -229,14 +230,14 @@ def test_a_proof_that_says_something_else_is_a_problem_not_a_crash(
 )
 def test_what_is_no_proof_is_refused(text: str, export: Path) -> None:
     (export / "proof.json").write_text(text)
-    with pytest.raises(Refused, match="is no export of a ledger"):
+    with pytest.raises(Refused, match="is not an export of a ledger"):
         verify_export(export)
 
 
 def test_a_proof_that_says_a_thing_twice_is_refused(export: Path) -> None:
     text = (export / "proof.json").read_text()
     (export / "proof.json").write_text(text.replace("{", '{"complete": true, ', 1))
-    with pytest.raises(Refused, match="says something twice"):
+    with pytest.raises(Refused, match="the same key twice"):
         verify_export(export)
 
 
@@ -244,7 +245,10 @@ def test_anchors_of_later_days_are_counted_and_do_not_hurt(export: Path) -> None
     own = anchor_of(export)
     later = Anchor("tomorrow", own.size + 5, "0" * 64, "0" * 64)
     found = verified(export, own, later)
-    assert (found.problems, found.notes) == ([], ["1 of the anchors name a later state of the ledger than this export"])
+    assert (found.problems, found.notes) == (
+        (),
+        ("1 of the anchors are of a later state of the ledger than this export",),
+    )
     assert verified(export, later).problems  # alone it shows nothing
 
 
@@ -253,15 +257,15 @@ def test_an_export_of_an_archived_batch_says_what_is_elsewhere(tmp_path: Path, s
     copied = open_services(workspace.root)
     late = archives.archive(copied, LATER)
     assert late is not None
-    verification.export(copied, tmp_path / "here", batch=BATCH, file_format="parquet")
-    assert verified(tmp_path / "here").problems == []
+    exporting.export(copied, tmp_path / "here", batch=BATCH, file_format="parquet")
+    assert verified(tmp_path / "here").problems == ()
     (workspace.archives / late.name).rename(tmp_path / "moved away")
-    verification.export(copied, tmp_path / "gone", batch=BATCH, file_format="parquet")
+    exporting.export(copied, tmp_path / "gone", batch=BATCH, file_format="parquet")
     assert verified(tmp_path / "gone").problems
     found = verified(tmp_path / "gone", without_archives=True)
-    assert found.problems == []
+    assert found.problems == ()
     received = sum(row["received"] for row in rows_of(tmp_path / "gone", "batches"))
-    assert f"{received} images lie in archives, which are not here: they were not checked" in found.notes
+    assert f"{received} images are in archives, which are not here: they were not checked" in found.notes
     leave_out(tmp_path / "gone", "images", {row["sequence"] for row in rows_of(tmp_path / "gone", "chain")[-4:]})
     assert verified(tmp_path / "gone", without_archives=True).problems
 
@@ -270,17 +274,17 @@ def test_images_that_are_archived_during_an_export_are_in_it_once(
     tmp_path: Path, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = Workspace(Path(shutil.copytree(services.workspace.root, tmp_path / "workspace")))
-    copied, rows = open_services(workspace.root), archived_images.archived_rows
+    copied, rows = open_services(workspace.root), archived_rows
 
     def meanwhile(*arguments: Any) -> Any:
         if not copied.ledger.archives():
             archives.archive(open_services(workspace.root), LATER)
         return rows(*arguments)
 
-    monkeypatch.setattr(archived_images, "archived_rows", meanwhile)
-    verification.export(copied, tmp_path / "whole", batch=None, file_format="parquet")
+    monkeypatch.setattr(exporting, "archived_rows", meanwhile)
+    exporting.export(copied, tmp_path / "whole", batch=None, file_format="parquet")
     assert copied.ledger.archives()
-    assert verified(tmp_path / "whole").problems == []
+    assert verified(tmp_path / "whole").problems == ()
 
 
 def test_a_first_export_is_vouched_for_by_the_key_that_signs_it(tmp_path: Path) -> None:
@@ -291,7 +295,7 @@ def test_a_first_export_is_vouched_for_by_the_key_that_signs_it(tmp_path: Path) 
     with ledger.tables(up_to=checkpoint.sequence) as tables:
         write_export(tmp_path / "export", tables, {"complete": True, "checkpoint": asdict(checkpoint)}, "parquet")
     found = verified(tmp_path / "export", trusted=[signer.key])
-    assert (found.problems, found.notes) == ([], [])
+    assert (found.problems, found.notes) == ((), ())
     assert verified(tmp_path / "export", trusted=["0" * 64]).problems
 
 
@@ -301,22 +305,22 @@ def test_who_may_only_read_exports_what_the_last_checkpoint_names(
     workspace = Workspace(Path(shutil.copytree(services.workspace.root, tmp_path / "workspace")))
     before = open_services(workspace.root).ledger.checkpoint()
     monkeypatch.setenv("PATCHCORE_LEDGER_URL", f"sqlite:///file:{workspace.ledger}?mode=ro&uri=true")
-    verification.export(open_services(workspace.root), tmp_path / "part", batch=BATCH, file_format="csv")
+    exporting.export(open_services(workspace.root), tmp_path / "part", batch=BATCH, file_format="csv")
     assert anchor_of(tmp_path / "part").size == before.size
     found = verified(tmp_path / "part")
-    assert found.problems == []
-    assert any("no record tells what belongs to this export" in note for note in found.notes)
+    assert found.problems == ()
+    assert any("no record says what belongs to this export" in note for note in found.notes)
 
 
 def test_a_false_record_of_an_export_is_found_in_the_ledger(tmp_path: Path, services: Services) -> None:
     workspace = Workspace(Path(shutil.copytree(services.workspace.root, tmp_path / "workspace")))
     copied = open_services(workspace.root)
     for name in ("first", "second"):  # the second one rests on all that the first one does
-        verification.export(copied, tmp_path / name, batch=BATCH, file_format="csv")
+        exporting.export(copied, tmp_path / name, batch=BATCH, file_format="csv")
     assert verification.verify(copied, banks=False).problems == ()
     (overridden,) = {row["sequence"] for row in rows_of(tmp_path / "first", "overrides")}
     others = (row["sequence"] for row in rows_of(tmp_path / "first", "chain"))
     lie = contents_of_part(BATCH, (each for each in others if each != overridden))
     event = copied.ledger.record_event("bottle", "export", lie, who="mallory")
     (problem,) = verification.verify(copied, banks=False).problems
-    assert problem.startswith(f"record {event.sequence}: says something else of the export")
+    assert problem.startswith(f"record {event.sequence}: does not match the records that belonged to the export")

@@ -6,7 +6,7 @@ from sqlalchemy import make_url
 
 from patchcore.adapters.ledger import Ledger
 from patchcore.adapters.ledger.tables import metadata
-from patchcore.adapters.ledger.verify import _guards
+from patchcore.adapters.ledger.verify import _schema_problems
 from patchcore.errors import Fault, Refused
 from patchcore.evidence.signing import Signer
 from tests.support.ledgers import fill
@@ -17,8 +17,8 @@ REFUSE = "EXECUTE FUNCTION patchcore_refuse_change()"
 REPLACED = "DROP TRIGGER images_no_change ON images; CREATE TRIGGER images_no_change"
 NOTHING = "RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN {}; END$$"
 ALLOWS = "the database would allow changes"
-DIFFERS = "the database is not as its migrations made it"
-FOREIGN = "is none of ours: the database may keep other records than it was given"
+DIFFERS = "the database differs from what its migrations made"
+FOREIGN = "is foreign: the database may store other records than it was given"
 BODY = "(SELECT prosrc FROM pg_proc WHERE proname = 'patchcore_refuse_change')"
 COPY = "CREATE FUNCTION other.patchcore_refuse_change() RETURNS trigger LANGUAGE plpgsql AS %%L"
 COPY_THE_BODY = f"DO $do$BEGIN EXECUTE format('{COPY}', {BODY}); END$do$"
@@ -138,7 +138,7 @@ def test_an_operator_among_the_ledgers_tables_is_told(postgresql_url: str) -> No
     same = "CREATE FUNCTION evil.of_names(name, varchar) RETURNS boolean LANGUAGE sql AS $$SELECT $1::text = $2::text$$"
     Owner(postgresql_url).alter(*(part.format("public") for part in EQUALS_NOT_MONDAY), same, of_names)
     problems = Ledger(postgresql_url).verify().problems
-    assert any("operator =(text,character varying) is none of the server's" in problem for problem in problems)
+    assert any("operator =(text,character varying) is not built in" in problem for problem in problems)
 
 
 def test_copies_of_the_catalog_hide_no_guard_that_is_missing(postgresql_url: str) -> None:
@@ -171,7 +171,7 @@ def test_every_index_that_was_switched_off_while_rows_came_is_told(postgresql_ur
         f"UPDATE pg_index SET indisready = true WHERE {ours}",  # noqa: S608
     )
     told = "\n".join(Ledger(postgresql_url).verify().problems)
-    assert [name for name in names if f"PostgreSQL: index {name} leads to " not in told] == []
+    assert [name for name in names if f"PostgreSQL: index {name} covers " not in told] == []
     assert len(names) > 2 * len(TABLES)
 
 
@@ -186,7 +186,7 @@ def _told(url: str, *statements: str) -> list[str]:
     with database.writing() as connection, connection.begin_nested() as attempt:
         for statement in statements:
             connection.exec_driver_sql(statement)
-        told = list(_guards(database.kind, connection))
+        told = list(_schema_problems(database.dialect, connection))
         attempt.rollback()
     return told
 
@@ -260,7 +260,7 @@ def test_a_record_that_a_foreign_trigger_swallows_is_not_reported_as_kept(
         swallow = f"CREATE TRIGGER spy BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION swallow()"
         Owner(ledger_url).alter(f"CREATE FUNCTION swallow() {NOTHING.format('NULL')}", swallow)
         name = f"trigger spy on {table}"
-    with pytest.raises(Fault, match=f"did not keep what was written into its table {table}"):
+    with pytest.raises(Fault, match=f"did not keep the rows written to its table {table}"):
         ledger.record_event("bottle", "ingest", {}, who="ann")
     assert (ledger.verify().records, ledger.events("bottle")) == (0, [])
     assert f"{name} {FOREIGN}" in ledger.verify().problems
@@ -288,7 +288,7 @@ def test_a_trigger_that_changes_what_is_stored_is_told(postgresql_url: str) -> N
 def test_what_postgresql_prints_of_new_tables_is_what_verify_compares_with(postgresql_url: str) -> None:
     database = Ledger(postgresql_url)._database
     with database.reading() as connection:
-        assert database.kind.standing(connection) == database.kind.made()
+        assert database.dialect.actual_schema(connection) == database.dialect.expected_schema()
 
 
 # Of the chain, the kind; of the others, what a problem, a note or a signature is made of, and any other text.

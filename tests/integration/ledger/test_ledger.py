@@ -103,7 +103,7 @@ def test_a_bank_is_recorded_once_and_never_with_another_content(known: Ledger) -
     _bank(known, 1)
     with pytest.raises(Refused, match="another content"):
         _bank(known, 1, bank_sha256="other")
-    with pytest.raises(Refused, match="does not take the record"):
+    with pytest.raises(Refused, match="refuses the record"):
         _bank(known, 4, dataset_sha256="never recorded")
     bank = known.bank("bottle", 1)
     assert bank is not None

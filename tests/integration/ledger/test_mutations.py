@@ -18,8 +18,10 @@ from patchcore.adapters.ledger.append import append, content_columns
 from patchcore.adapters.ledger.tables import KINDS
 from patchcore.adapters.ledger.verify import StoredRecords
 from patchcore.evidence import hash_chain
+from patchcore.evidence.anchors import Anchor
+from patchcore.evidence.findings import Findings
 from patchcore.evidence.merkle import Frontier
-from patchcore.evidence.verify_chain import Anchor, Walk, walk
+from patchcore.evidence.verify_chain import walk
 from tests.support.ledgers import add_batch, fill, scored
 from tests.support.tampering import Owner
 
@@ -70,7 +72,7 @@ def test_a_thousand_mutations_are_all_detected_and_the_first_bad_record_is_named
     assert min(tried.values()) >= mutations // len(MUTATE) > 0
 
 
-def _is_detected(found: Walk, first: int, mutation: Mutation, anchors: list[Anchor]) -> bool:
+def _is_detected(found: Findings, first: int, mutation: Mutation, anchors: list[Anchor]) -> bool:
     if not found.problems or found.first_bad is None:
         return False
     if mutation is not rewrite_the_tail:
@@ -116,7 +118,7 @@ def test_a_forged_archive_does_not_excuse_images_that_were_deleted(ledger: Ledge
     Owner(ledger_url).run(f"DELETE FROM images WHERE sequence >= {first}")  # noqa: S608
     found = ledger.verify(without_archives=True)
     assert not found.ok
-    assert "said to hold 1 records, the chain has 5" in found.problems[0]
+    assert "should hold 1 records, but the chain has 5" in found.problems[0]
     assert ledger.verify().first_bad == first
 
 

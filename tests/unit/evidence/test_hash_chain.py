@@ -9,9 +9,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from patchcore.evidence import merkle
+from patchcore.evidence.anchors import Anchor
 from patchcore.evidence.hash_chain import CHECKPOINT_EVERY, GENESIS, digest, link
 from patchcore.evidence.signing import Signer, checkpoint_text
-from patchcore.evidence.verify_chain import Anchor, walk
+from patchcore.evidence.verify_chain import walk
 
 
 def test_a_content_is_the_sha256_of_sorted_json_without_spaces_and_without_empty_fields() -> None:
@@ -68,10 +69,10 @@ def test_roots_and_paths_are_those_of_rfc_6962(size: int) -> None:
 def test_what_cannot_be_a_tree_is_refused() -> None:
     with pytest.raises(ValueError, match="2 peaks"):
         merkle.Frontier(3, [GENESIS])
-    with pytest.raises(IndexError, match="none numbered 3"):
+    with pytest.raises(IndexError, match="leaf 3 of a tree with 2 leaves"):
         merkle.Tree([b"a", b"b"]).path(3)
     for first in (0, 3):
-        with pytest.raises(IndexError, match=f"no first {first}"):
+        with pytest.raises(IndexError, match=f"the first {first} of"):
             merkle.Tree([b"a", b"b"]).consistency(first)
 
 
@@ -162,10 +163,10 @@ def test_a_walk_over_sound_records_finds_nothing_and_names_their_end() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"root": "0" * 64}, "does not name the 5 records before it"),
-        ({"head": "0" * 64}, "does not name the 5 records before it"),
-        ({"size": 4}, "does not name the 5 records before it"),
-        ({"key": "0" * 64, "signature": "0" * 128}, "is not that of its key"),
+        ({"root": "0" * 64}, "does not match the 5 records before it"),
+        ({"head": "0" * 64}, "does not match the 5 records before it"),
+        ({"size": 4}, "does not match the 5 records before it"),
+        ({"key": "0" * 64, "signature": "0" * 128}, "does not match its key"),
     ],
 )
 def test_a_checkpoint_that_names_something_else_is_found(changes: dict[str, Any], words: str) -> None:
@@ -188,12 +189,12 @@ def test_more_records_after_the_last_signed_checkpoint_than_ever_come_without_on
     found = walk(stored, trusted={signer.key})
     assert found.problems == []
     (note,) = found.notes
-    assert note == "4094 records came after the last checkpoint that a trusted key signed: none vouches for them"
+    assert note == "4094 records come after the last checkpoint that a trusted key signed: no signature covers them"
     stored.add("events", {"number": "one more"})
     found = walk(stored, trusted={signer.key})
     assert found.first_bad == 5
     assert found.problems == [
-        "record 5: and all up to 4099 came after the last checkpoint that a trusted key signed: "
+        "record 5: and all up to 4099 come after the last checkpoint that a trusted key signed: "
         "one is due every 4096 records, and is missing"
     ]
     assert walk(stored).problems == []  # nobody asked for a key
@@ -203,7 +204,7 @@ def test_signing_may_begin_late_and_must_not_end() -> None:
     signer, stored = _signer(), Stored(3)
     stored.checkpoint()
     (problem,) = walk(stored, trusted={signer.key}).problems
-    assert problem == "record 1: no checkpoint that is signed names it, and so no trusted key vouches for anything"
+    assert problem == "record 1: no signed checkpoint covers it: no trusted key covers any record"
     stored.checkpoint(signer)
     assert walk(stored, trusted={signer.key}).problems == []
     stored.checkpoint()
@@ -230,14 +231,14 @@ def test_an_anchor_beyond_the_end_says_what_was_cut_off() -> None:
     stored = Stored(5)
     found = walk(stored, [Anchor("the file", 9, "0" * 64, "0" * 64)])
     assert found.first_bad == 6
-    assert found.problems == ["record 6: and all up to 9 are missing: the file names 9 records"]
+    assert found.problems == ["record 6: and all up to 9 are missing: the file covers 9 records"]
 
 
 def test_an_anchor_with_another_root_is_told() -> None:
     stored = Stored(5)
     found = walk(stored, [replace(stored.anchor("the file", 4), root="0" * 64)])
     assert found.problems == [
-        "record 1: or one after it up to 4 was written anew: the file names another root up to record 4"
+        "record 1: or a later one up to 4 was rewritten: the file names another root up to record 4"
     ]
 
 
