@@ -1,11 +1,10 @@
-"""Why an image has its score: the patch that made it, and the bank row that is nearest to that patch.
+"""Explain the score of an image: the patch with the largest distance, and the bank row that is nearest to it.
 
 Letters: h w grid of patches, W H pixels of an image, M bank rows.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +14,16 @@ from patchcore.bank.memory_bank import Image, MemoryBank
 
 @dataclass(frozen=True)
 class Patch:
-    """A patch by its place in the grid, counted from 0 at the top left.
+    """The place of a patch in the grid of patches of an image.
 
     Attributes:
-        row: from 0 to h - 1.
-        column: from 0 to w - 1.
-        grid: (h, w).
+        row: The row, from 0 at the top to h - 1.
+        column: The column, from 0 at the left to w - 1.
+        grid: The size of the grid, (h, w).
+
+    Example:
+        >>> Patch(row=1, column=2, grid=(28, 28)).box(width=300, height=300)
+        (21, 10, 33, 22)
     """
 
     row: int
@@ -28,9 +31,16 @@ class Patch:
     grid: tuple[int, int]
 
     def box(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """Return left, top, right, bottom of the pixels of an image of this size that are the patch's own, whole ones.
+        """Return the pixels that the patch covers in an image.
 
-        What its feature sees is more: the network looks around.
+        The receptive field of the network is larger: pixels around the box influence the feature too.
+
+        Args:
+            width: The width of the image in pixels.
+            height: The height of the image in pixels.
+
+        Returns:
+            Left, top, right and bottom in whole pixels; right and bottom are the first pixels outside of the box.
         """
         rows, columns = self.grid
         return (
@@ -40,25 +50,20 @@ class Patch:
             math.ceil((self.row + 1) * height / rows),
         )
 
-    def to_json(self, size: tuple[int, int] | None) -> dict[str, Any]:
-        """Return the place as JSON values, its pixels in an image of (width, height) where that is known."""
-        box = None if size is None else dict(zip(("left", "top", "right", "bottom"), self.box(*size), strict=True))
-        return {"row": self.row, "column": self.column, "box": box}
-
 
 @dataclass(frozen=True)
 class Explanation:
-    """What made a score.
+    """The explanation of an image score.
 
     Attributes:
-        score: of the image, as computed here and now.
-        anomaly_map: float32 (S, S), smooth.
-        patch: the one with the largest distance.
-        distance: Euclidean, from it to the nearest bank row.
-        bank_row: the number of that row, from 0 to M - 1.
-        source_path: of the normal image that the row comes from, as the bank keeps it.
-        source_sha256: of its bytes.
-        source_patch: the row's place there.
+        score: The image score, as it was computed for this explanation. Higher is more anomalous.
+        anomaly_map: float32 (S, S), the smoothed score of each pixel of the square image.
+        patch: The patch with the largest distance to the bank.
+        distance: The Euclidean distance of its feature to the nearest bank row.
+        bank_row: The number of that row, from 0 to M - 1.
+        source_path: The path of the normal image that the row comes from, when the bank was built.
+        source_sha256: The sha256 of that image.
+        source_patch: The place of the row's patch in that image.
     """
 
     score: float
@@ -72,10 +77,18 @@ class Explanation:
 
 
 def explain(bank: MemoryBank, image: Image) -> Explanation:
-    """Explain the score of an image, uint8 (H, W, 3); the nearest row is found by exact search.
+    """Explain the score of an image; the nearest row is found by exact search.
+
+    Args:
+        bank: The bank.
+        image: uint8 (H, W, 3): red, green and blue, of any size.
+
+    Returns:
+        The patch that made the score, and the bank row that is nearest to it.
 
     Raises:
-        Refused: the weights that the bank was built with are not to be had.
+        InvalidWeights: The weights that the bank was built with are not available.
+        ValueError: The image has another shape or dtype.
     """
     scores = bank.score([image])
     distances, nearest = scores.maps[0], scores.nearest[0]  # (h, w)

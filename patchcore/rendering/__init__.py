@@ -1,1 +1,1 @@
-"""Pictures of what a memory bank found."""
+"""Pictures: anomaly maps over images, contact sheets of batches, explanations of scores."""

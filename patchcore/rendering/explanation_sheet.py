@@ -1,6 +1,7 @@
-"""A picture that explains a score: the worst patch of an image beside the nearest normal patch, at equal scales.
+"""The picture of an explanation: the worst patch of an image beside the nearest normal patch, at the same scale.
 
-Three columns: the image, its anomaly map, the normal image. In each the patch is boxed, and magnified below.
+It has three columns: the image, its anomaly map, and the normal image. Each shows a box around the patch, and below it
+the patch magnified.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ _PANEL, _GAP, _LINE = 400, 24, 22  # pixels: the longer side of an image, betwee
 _MAGNIFIED = 7  # patches across
 _INK, _PALE, _PAPER = (20, 20, 20), (110, 110, 110), (255, 255, 255)
 _DEFECT, _NORMAL = (214, 39, 40), (30, 130, 60)
-_SHADES = (0.8, 1.0, 1.2, 1.4)  # times the threshold, where `overlay` begins and ends
+_SHADES = (0.8, 1.0, 1.2, 1.4)  # times the threshold, from where the colours of `overlay` begin to their end
 _TITLE_SIZE, _TEXT_SIZE = 22, 14
 
 
@@ -33,9 +34,9 @@ class Shown:
     """An image with one of its patches.
 
     Attributes:
-        image: uint8 (H, W, 3).
-        patch: the one that is boxed.
-        name: what the image is called.
+        image: uint8 (H, W, 3): red, green and blue.
+        patch: The patch that gets a box.
+        name: The file name of the image.
     """
 
     image: Pixels
@@ -45,7 +46,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class _Column:
-    """One column: a picture with a box, and the words above and below it."""
+    """One column: a picture with a box, and the text above and below it."""
 
     heading: str
     picture: "Picture"
@@ -62,15 +63,15 @@ def explanation_sheet(
     distance: float,
     facts: Sequence[str],
 ) -> Pixels:
-    """Draw an image with its worst patch, beside the normal image with the patch that is nearest to it.
+    """Draw an image with its worst patch, beside the normal image with the nearest patch.
 
     Args:
-        image: the image.
-        normal: the other one; None where it is not to be had.
-        anomaly_map: float32 (S, S), of the image.
-        threshold: of the bank; the colours hang on it as in every heatmap.
-        distance: between the two patches.
-        facts: lines of text above them.
+        image: The image and its worst patch.
+        normal: The normal image and its patch; None if the image is not available.
+        anomaly_map: float32 (S, S), the score of each pixel of the image, resized to a square.
+        threshold: The threshold of the bank; the colours depend on it as in `overlay`.
+        distance: The Euclidean distance between the features of the two patches.
+        facts: The lines of text above the columns.
 
     Returns:
         uint8 (H, W, 3).
@@ -124,14 +125,14 @@ def _columns(
 
 
 def _window(columns: Sequence[_Column]) -> int:
-    """Return the side of the square, in pixels of the images, that is magnified: the same in all columns."""
+    """Return the side of the square that is magnified, in pixels of the images: the same in all columns."""
     left, top, right, bottom = columns[0].box
     smallest = min(side for column in columns for side in column.picture.size)
     return min(_MAGNIFIED * max(right - left, bottom - top), smallest)
 
 
 def _around(column: _Column, side: int) -> Box:
-    """Return the square of that side around a column's box, moved so that it lies inside the picture."""
+    """Return a square of this side around a column's box, moved so that it lies inside the picture."""
     left, top, right, bottom = column.box
     width, height = column.picture.size
     x = min(max((left + right - side) // 2, 0), width - side)
@@ -140,16 +141,16 @@ def _around(column: _Column, side: int) -> Box:
 
 
 def _view(column: _Column, region: Box, scale: float) -> "Picture":
-    """Return a region of a column's picture at a scale, its box drawn in."""
+    """Return a region of a column's picture at a scale, with the box."""
     from PIL import Image, ImageDraw
 
     left, top, right, bottom = region
     size = (round((right - left) * scale), round((bottom - top) * scale))
     view = column.picture.crop(region).resize(size, Image.Resampling.BICUBIC)
     x, y, x_end, y_end = (round(value * scale) for value in _relative(column.box, left, top))
-    x, y, x_end, y_end = max(x, 3), max(y, 3), min(x_end, size[0] - 3), min(y_end, size[1] - 3)  # all lines inside
+    x, y, x_end, y_end = max(x, 3), max(y, 3), min(x_end, size[0] - 3), min(y_end, size[1] - 3)  # lines stay inside
     draw = ImageDraw.Draw(view)
-    # A light line around the coloured one: it is seen on any ground.
+    # A light line around the coloured one makes it visible on any background.
     draw.rectangle((x - 3, y - 3, x_end + 2, y_end + 2), outline=_PAPER, width=1)
     draw.rectangle((x - 2, y - 2, x_end + 1, y_end + 1), outline=column.colour, width=2)
     return view
@@ -160,7 +161,7 @@ def _relative(box: Box, left: int, top: int) -> Box:
 
 
 def _legend(sheet: "Picture", corner: tuple[int, int], threshold: float) -> None:
-    """Draw what the colours of the map mean, on a ground of middle grey."""
+    """Draw the legend of the map's colours on a grey background."""
     from PIL import Image, ImageDraw
 
     ramp = np.tile(np.linspace(_SHADES[0], _SHADES[-1], _PANEL, dtype=np.float32) * threshold, (12, 1))
@@ -176,14 +177,14 @@ def _legend(sheet: "Picture", corner: tuple[int, int], threshold: float) -> None
 def _write(
     draw: "ImageDraw",
     corner: tuple[float, float],
-    words: str,
+    text: str,
     colour: tuple[int, int, int],
     size: int = _TEXT_SIZE,
     anchor: str = "la",
 ) -> None:
     from PIL import ImageFont
 
-    draw.text(corner, words, fill=colour, font=ImageFont.load_default(size), anchor=anchor)
+    draw.text(corner, text, fill=colour, font=ImageFont.load_default(size), anchor=anchor)
 
 
 def _shortened(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a person looks at: the anomaly map over the image, and a sheet of many, the most anomalous first."""
+"""Heatmaps, which are anomaly maps over their images, and contact sheets with the most anomalous images first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,11 +35,11 @@ class Tile:
     """One image of a contact sheet.
 
     Attributes:
-        overlay: uint8 (S, S, 3).
-        name: what the image is called.
-        score: of the image.
-        p_value: of the score.
-        anomalous: the bank's decision.
+        overlay: The heatmap of the image, uint8 (S, S, 3).
+        name: The file name of the image.
+        score: The image score.
+        p_value: The conformal p-value of the score.
+        anomalous: Whether the score is above the threshold.
     """
 
     overlay: NDArray[np.uint8]
@@ -50,50 +50,70 @@ class Tile:
 
 
 def overlay(image: NDArray[np.uint8], anomaly_map: NDArray[np.float32], threshold: float) -> NDArray[np.uint8]:
-    """Lay an anomaly map over its image: clear where it is normal, from yellow to red where it is not.
+    """Draw an anomaly map over its image: normal pixels stay as they are, others get colours from yellow to red.
 
-    The colours mean the same in every image of a bank, because they hang on its threshold and not on each image's own
-    smallest and largest value: they fade in from 0.8 and are deepest from 1.4 times the threshold.
+    The colours depend on the threshold and not on the smallest and largest score of the image, so they mean the same in
+    every image of a bank. They begin at 0.8 times the threshold and reach the deepest red at 1.4 times the threshold.
 
     Args:
-        image: uint8 (S, S, 3).
-        anomaly_map: float32 (S, S), higher is more anomalous.
-        threshold: of the bank.
+        image: uint8 (S, S, 3): red, green and blue.
+        anomaly_map: float32 (S, S), the score of each pixel; higher is more anomalous.
+        threshold: The threshold of the bank, in the same unit.
 
     Returns:
         uint8 (S, S, 3).
+
+    Example:
+        >>> grey = np.full((1, 2, 3), 100, dtype=np.uint8)
+        >>> overlay(grey, np.float32([[0.5, 1.4]]), threshold=1.0)[0].tolist()
+        [[100, 100, 100], [116, 39, 62]]
     """
     level = np.clip((anomaly_map / max(threshold, 1e-12) - 0.8) / 0.6, 0, 1)  # (S, S)
-    seen = level > 0  # most of a normal image stays as it is
+    seen = level > 0  # usually few pixels: computing colours only for them saves time
     shown, level = image.copy(), level[seen]  # (P,), P pixels with colour
     places = np.linspace(0, 1, len(_COLOURS))
     colours = np.stack([np.interp(level * 0.8 + 0.2, places, channel) for channel in _COLOURS.T], axis=1)  # (P, 3)
-    weight = np.minimum(level * 4, 1)[:, None] * _OPACITY  # (P, 1), fades in: no hard edge
+    weight = np.minimum(level * 4, 1)[:, None] * _OPACITY  # (P, 1), increases gradually to avoid a hard edge
     shown[seen] = image[seen] * (1 - weight) + colours * weight
     return shown
 
 
 def write_image(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write an image, uint8 (H, W, 3), as a PNG into a folder of `patchcore._util.files.new_folder`."""
+    """Write an image as a PNG file; parent folders are made.
+
+    The file is not written atomically, so it belongs into a folder of `patchcore._util.files.staging`.
+
+    Args:
+        path: The PNG file.
+        image: uint8 (H, W, 3): red, green and blue.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Level 1 takes a quarter of the time of zlib's usual 6, which costs more than to score the image (measured).
+    # Level 1 takes a quarter of the time of zlib's default 6, which takes longer than scoring the image (measured).
     Image.fromarray(image).save(path, format="PNG", compress_level=1)
 
 
 def most_anomalous(tiles: Sequence[Tile], most: int = 60) -> list[Tile]:
-    """Return the tiles that a contact sheet shows, the highest score first."""
+    """Return the tiles with the highest scores, the highest first.
+
+    Args:
+        tiles: The tiles.
+        most: How many at most; a contact sheet shows 60.
+    """
     return sorted(tiles, key=lambda tile: (-tile.score, tile.name))[:most]
 
 
 def contact_sheet(tiles: Sequence[Tile], title: str, *, columns: int = 6) -> NDArray[np.uint8]:
-    """Draw the most anomalous tiles first, each with its name, score and p-value.
+    """Draw tiles on a sheet, the most anomalous first, each with its name, score, p-value and decision.
 
     Args:
-        tiles: at least one, in any order; the sheet shows those that `most_anomalous` keeps.
-        title: the first line of the sheet.
-        columns: tiles in a row.
+        tiles: At least one tile, in any order; the sheet shows those that `most_anomalous` returns.
+        title: The first line of the sheet.
+        columns: The number of tiles in a row.
 
     Returns:
         uint8 (H, W, 3).
