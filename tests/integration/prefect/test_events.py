@@ -200,7 +200,9 @@ def test_what_mlflow_missed_the_next_command_adds(
     bare: Workspace, copy: Copy, run: Run, tmp_path: Path, cells: DemoImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = copy(bare, tmp_path / "workspace")
-    shutil.copytree(cells.new[0].parent, tmp_path / "new")
+    (tmp_path / "new").mkdir()
+    for image in cells.new:
+        shutil.copy(image, tmp_path / "new")
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
         done = run("ingest", "cell", tmp_path / "new", "--json", "-w", workspace.root)

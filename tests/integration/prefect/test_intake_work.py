@@ -75,9 +75,12 @@ def test_ingest_and_withdraw_digest_each_image_at_most_twice_and_open_the_servic
     called: Counter[str],
 ) -> None:
     workspace = copy(bare, tmp_path / "workspace")
-    photos = Path(shutil.copytree(cells.new[0].parent, tmp_path / "photos"))
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for image in cells.new:
+        shutil.copy2(image, photos)
     images = images_of(workspace.category("cell"), photos)
-    assert len(images) > 30
+    assert len(images) == 24 + 12 + 6
     once = {"load_params": 1, "open_ledger": 1, "open_registry": 1, "Versioning": 1}
     withdrawn = sorted(workspace.good_normals("cell").iterdir())[0]
     for command in (("ingest", "cell", photos), ("withdraw", "cell", withdrawn, "--reason", "a crack")):
