@@ -48,8 +48,12 @@ def test_a_withdrawn_image_lies_in_quarantine_with_the_reason_and_is_in_no_later
     assert sha256 not in {member.sha256 for member in services.ledger.members("cell", 2)}
     assert services.ledger.verify().ok
 
+    note = place.with_name(place.name + ".reason.json")
+    kept = note.read_text()
+    note.write_text("changed by hand")  # what people do to notes changes nothing
     again = run("withdraw", "cell", sha256, "--reason", "a crack", "--json", "-w", category.root)
     assert json.loads(again.stdout) == value
+    note.write_text(kept)
     other = run("withdraw", "cell", sha256, "--reason", "a scratch", "--json", "-w", category.root)
     assert other.returncode == 3
     assert f"withdrawn at {event.at} by tester: a crack" in line_of(json.loads(other.stdout)["error"])
@@ -126,6 +130,9 @@ def test_what_ingest_rejected_never_was_a_normal_image_and_is_not_withdrawn(cate
     assert run("ingest", "cell", "-w", category.root).returncode == 0
     (note,) = category.quarantine("cell").glob("*.reason.json")
     digest = read_json(note)["sha256"]
+    # A note that a person makes look like one of a withdrawal is none: the ledger decides.
+    text = {"source": "data/cell/train/good/text.png", "reason": "withdrawn: a crack", "sha256": digest}
+    note.write_text(json.dumps(text))
     for name in ("text.png", "drop/cell/text.png", digest):
         done = run("withdraw", "cell", name, "--reason", "a crack", "-w", category.root)
         assert (done.returncode, "0 of 24 normal images" in done.stderr) == (3, True)
@@ -161,8 +168,10 @@ def test_a_withdrawal_that_was_killed_after_the_move_is_completed(
         patch.setattr(withdrawal, "note_arrivals", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert run("withdraw", "cell", image, "--reason", "a crack", "-w", category.root).returncode == 1
     assert not image.exists()
+    (pending,) = (category.state / "withdrawals" / "cell").iterdir()
     done = run("withdraw", "cell", image.name, "--reason", "a crack", "--json", "-w", category.root)
     assert json.loads(done.stdout)["dataset_version"] == 2
+    assert not pending.exists()
     assert len(open_services(category.root).ledger.events("cell", "withdraw")) == 1
 
 
