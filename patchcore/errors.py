@@ -86,6 +86,18 @@ class MissingExtra(Fault):
     code = "missing-extra"
 
 
+class RuntimeMissing(Fault):
+    """The runtime that params.yaml names is not installed."""
+
+    code = "runtime-missing"
+
+
+class FeaturesDamaged(Fault):
+    """A file of cached features is missing or damaged."""
+
+    code = "features-damaged"
+
+
 class CannotWrite(Fault):
     """The disk did not take what had to be written."""
 

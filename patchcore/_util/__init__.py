@@ -1,1 +1,1 @@
-"""What every layer needs: files that are written in one step, threads that keep an order, progress."""
+"""Helpers for every layer: files written in one step, ordered threads, progress bars, lazy names, models."""

@@ -1,4 +1,4 @@
-"""Work side by side in threads, results in order, a bounded number of them ahead."""
+"""Run a function in several threads, with results in order and a bounded number of items in progress."""
 
 import os
 from collections import deque
@@ -14,8 +14,12 @@ Result = TypeVar("Result")
 def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result, None, None]:
     """Yield ``function(item)`` for each item, in the order of the items.
 
-    One thread a core works; at most twice as many items are begun before their results are taken, so that memory
-    does not grow with the number of items. An exception of the function is raised where its result would come.
+    There is one thread for each core. At most twice as many items are in progress or wait to be taken, so memory does
+    not grow with the number of items. An exception of the function is raised in the place of its result.
+
+    Example:
+        >>> list(in_order(len, ["a", "bcd", "ef"]))
+        [1, 3, 2]
     """
     workers = os.cpu_count() or 1
     begun: deque[Future[Result]] = deque()
@@ -34,10 +38,10 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Gener
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Let matrix products run on the thread that asks for them, for work that is side by side already.
+    """Run matrix products on the calling thread only, for work that is in parallel threads already.
 
-    BLAS would share each product among threads of its own, more than there are cores, which wait for one another:
-    measured on two busy cores, 8 anomaly maps took 18 to 35 ms so, and 2 ms with one thread each.
+    BLAS would split each product among its own threads, more than there are cores, which then wait for one another:
+    measured on two busy cores, 8 anomaly maps took 18 to 35 ms that way, and 2 ms with one thread each.
     """
     from threadpoolctl import threadpool_limits
 

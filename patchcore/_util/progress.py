@@ -1,4 +1,4 @@
-"""One progress bar for every long piece of work, on stderr: it moves on a terminal; elsewhere its end is one line."""
+"""The progress bar of every long task, on stderr: animated on a terminal, one line at the end elsewhere."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ Advance = Callable[[int], None]
 
 @contextmanager
 def progress(label: str, total: int) -> Iterator[Advance]:
-    """Show a bar while the block runs; call what is yielded with the number of things done so far."""
+    """Show a bar while the block runs; call the yielded function with the number of items done so far."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

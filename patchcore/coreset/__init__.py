@@ -1,4 +1,12 @@
-"""Greedy k-centre selection: the rows of a memory bank, from nothing or grown."""
+"""Greedy k-centre selection of the rows of a memory bank: all at once, or grown as images arrive.
+
+Example:
+>>> import numpy as np
+>>> from patchcore.coreset import select
+>>> patches = np.array([[0.0], [1.0], [10.0], [4.0]], dtype=np.float32)  # (N, D)
+>>> select(patches, 2, seed=0).indices.tolist()
+[3, 2]
+"""
 
 from typing import TYPE_CHECKING
 

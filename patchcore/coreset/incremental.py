@@ -1,11 +1,11 @@
-"""A bank that grows: new images add the patches that it does not cover yet, and no old feature is read again.
+"""A bank that grows: new images add the patches that it does not cover yet; old features are not read again.
 
-A coreset covers its data within its radius r. Patches that arrive later are covered as well once each of them lies
-within r of a row, old or new: greedy k-centre (see `kcenter`) goes on among the new patches alone, from their
-distances to the rows that are there, until that holds. Where the rows outgrow their budget, greedy runs over the rows
-themselves: every row lies within s of a row that stays, hence every patch within r + s (the doubling algorithm of
-Charikar, Chekuri, Feder, Motwani, "Incremental clustering and dynamic information retrieval", STOC 1997, rests on the
-same sum). The certificate is that sum; the patches may lie nearer.
+A coreset covers its data within its covering radius r. Patches that arrive later are covered too if each of them lies
+within r of a row, old or new: greedy k-centre (see `kcenter`) continues among the new patches only, starting from their
+distances to the present rows, until that holds. If the rows exceed their budget, greedy runs over the rows themselves:
+every row lies within s of a row that is kept, so every patch lies within r + s (the doubling algorithm of Charikar,
+Chekuri, Feder, Motwani, "Incremental clustering and dynamic information retrieval", STOC 1997, uses the same sum). That
+sum is the certified covering radius; the true one may be smaller.
 
 Letters: M bank rows, D features, B images, h w grid of patches, U patches that are not covered.
 """
@@ -22,24 +22,24 @@ from patchcore._util.parallel import in_order
 from patchcore.coreset import kcenter
 from patchcore.search.index import NearestNeighbours
 
-_ROUNDING = 1e-6  # a radius is known to so small a share of itself: what lies beyond by less is covered
-_AT_ONCE = 32  # blocks of a group that are covered together: bounds what is kept of patches far from every row
+_ROUNDING = 1e-6  # the relative error of a radius: a patch beyond it by less counts as covered
+_AT_ONCE = 32  # blocks of a group that are covered together: bounds the memory for uncovered patches
 
 
 @dataclass(frozen=True)
 class Cover:
-    """Rows, and how far from them the patches are that they stand for.
+    """The rows of a growing bank, with the covering radius that is certified for all patches that have arrived.
 
     Attributes:
         rows: float32 (M, D).
-        sources: int32 (M, 3), for each row the number of its image in order of arrival, its grid row and column.
+        sources: int32 (M, 3), for each row the number of its image in order of arrival, its grid row and grid column.
         radii: float64 (M,), Euclidean. Every patch of the images that had arrived when row i was chosen lies within
-            ``radii[i]`` of one of the rows 0 to i: a bound that falls while a group's rows are chosen.
-        images: how many images have arrived.
-        patches: how many patches they have.
-        arrivals: the groups that they came in.
-        added: rows that groups after the first have added.
-        merged: rows that were given up to stay within the budget; M is the first group's rows + added - merged.
+            ``radii[i]`` of one of the rows 0 to i. The values fall while the rows of one group are chosen.
+        images: the number of images that have arrived.
+        patches: the number of their patches.
+        arrivals: the number of groups in which they arrived.
+        added: the number of rows that groups after the first added.
+        merged: the number of rows removed to stay within the budget; M is the first group's rows + added - merged.
     """
 
     rows: NDArray[np.float32]
@@ -53,7 +53,7 @@ class Cover:
 
     @property
     def radius(self) -> float:
-        """The certificate: every patch of every image that has arrived lies within this distance of a row."""
+        """The certified covering radius, Euclidean: every patch that has arrived lies within it of a row."""
         return float(self.radii[-1])
 
 
@@ -61,23 +61,36 @@ def begin(rows: NDArray[np.float32], chosen: kcenter.Coreset, grid: tuple[int, i
     """Return the cover of the first group.
 
     Args:
-        rows: float32 (M, D), the patches that were chosen.
+        rows: float32 (M, D), the chosen patches.
         chosen: the selection over all patches of the group, image by image, row by row of the grid.
         grid: B, h and w of the group.
+
+    Example:
+        >>> patches = np.array([[0.0], [1.0], [10.0], [4.0]], dtype=np.float32)  # two images, 1 x 2 patches each
+        >>> chosen = kcenter.select(patches, 2, seed=0)
+        >>> cover = begin(patches[chosen.indices], chosen, (2, 1, 2))
+        >>> cover.radius
+        4.0
+        >>> grown = grow(cover, [np.array([[[[16.0], [2.0]]]], dtype=np.float32)], limit=5)
+        >>> grown.rows.ravel().tolist(), grown.images, grown.added
+        ([4.0, 10.0, 16.0], 3, 1)
     """
     sources = np.stack(np.unravel_index(chosen.indices, grid), axis=1).astype(np.int32)
     return Cover(rows, sources, chosen.radii, grid[0], int(np.prod(grid)), arrivals=1, added=0, merged=0)
 
 
 def grow(cover: Cover, blocks: Iterable[NDArray[np.float32]], *, limit: int) -> Cover:
-    """Cover the patches of a group that has arrived, within the radius that the cover has.
+    """Add rows until the patches of a new group lie within the covering radius.
 
     Args:
-        cover: of the groups before.
-        blocks: the group's features, float32 (B, h, w, D), some images at a time; they are read once, and what is
-            covered already is not kept.
-        limit: rows to add at most for some hundred images, from 1. Where it is reached the radius becomes what the
-            rows cover by then.
+        cover: the cover of the earlier groups.
+        blocks: the group's features, float32 (B, h, w, D), several images at a time. They are read once; patches that
+            are covered already are not kept.
+        limit: the largest number of rows to add for 32 blocks, at least 1. If it is reached, the covering radius
+            rises to the largest distance that is left.
+
+    Raises:
+        ValueError: a feature is not finite.
     """
     cover, waiting = replace(cover, arrivals=cover.arrivals + 1), iter(blocks)
     for block in waiting:
@@ -88,12 +101,15 @@ def grow(cover: Cover, blocks: Iterable[NDArray[np.float32]], *, limit: int) -> 
 
 
 def merge(cover: Cover, size: int, *, seed: int) -> Cover:
-    """Choose among the rows themselves; the radii add up.
+    """Keep a coreset of the rows themselves; its covering radius adds to that of the cover.
 
     Args:
-        cover: what has outgrown its budget.
-        size: rows to keep, from 1 to M.
-        seed: of the first pick.
+        cover: the cover that exceeds its budget.
+        size: the number of rows to keep, from 1 to M.
+        seed: chooses the first pick.
+
+    Raises:
+        ValueError: the size is out of range.
     """
     chosen = kcenter.select(cover.rows, size, seed=seed)
     kept = chosen.indices
@@ -108,7 +124,7 @@ def merge(cover: Cover, size: int, *, seed: int) -> Cover:
 
 @dataclass(frozen=True)
 class _Outside:
-    """What a block of images holds that no row covers: patches (U, D), where from (U, 3), how far (U,) from a row."""
+    """The uncovered patches of a block: features (U, D), sources (U, 3), distances (U,) to the nearest row."""
 
     patches: NDArray[np.float32]
     sources: NDArray[np.int32]
@@ -120,7 +136,7 @@ def _outside(cover: Cover, index: NearestNeighbours, block: NDArray[np.float32])
     shape = block.shape[:3]
     patches = block.reshape(-1, block.shape[3])  # (B h w, D)
     measured, nearest = (found[:, 0] for found in index.search(patches))
-    # A float32 sum of D squares is off by D roundings at most: what is near the radius is measured again.
+    # A float32 sum of D squares has at most D rounding errors: distances near the radius are computed again.
     near = np.flatnonzero(measured > cover.radius * (1 - patches.shape[1] * np.finfo(np.float32).eps))
     exact = _distances(patches[near], cover.rows[nearest[near]])
     outside = exact > cover.radius * (1 + _ROUNDING)
@@ -130,7 +146,7 @@ def _outside(cover: Cover, index: NearestNeighbours, block: NDArray[np.float32])
 
 
 def _with_rows(cover: Cover, found: Sequence[_Outside], limit: int) -> Cover:
-    """Return the cover with the images of the blocks, and the rows that they need."""
+    """Return the cover with the images of the blocks and the rows that cover them."""
     images = cover.images
     for block in found:
         block.sources[:, 0] += images
@@ -168,6 +184,6 @@ def _cover_within(
 
 
 def _distances(patches: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the Euclidean distances of patches (U, D) to a row each, or to one row, without float32's rounding."""
+    """Return the Euclidean distances of patches (U, D) to one row each, or all to one row, in float64."""
     difference = patches.astype(np.float64) - rows
     return np.asarray(np.sqrt(np.einsum("ud,ud->u", difference, difference)))

@@ -1,16 +1,17 @@
 """Greedy k-centre coreset, exact and in few passes over the data.
 
-The memory bank is a coreset of the patch features: start at one patch and always add the patch farthest from
-those chosen (PatchCore, Roth et al., CVPR 2022, section 3.2, Algorithm 1; the greedy of Gonzalez, 1985). A plain loop
-reads all N patches once for each of its M picks. This one reads them once for some hundred picks:
+The memory bank is a coreset of the patch features: start at one patch and always add the patch farthest from the
+chosen ones (Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022, section 3.2, Algorithm 1;
+Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985). A plain loop reads all N patches for
+each of its M picks. This one reads them once for several hundred picks:
 
-    Squared distances to the chosen rows only ever fall, so an old value is an upper bound of the new one.
+    Squared distances to the chosen rows never rise, so an old value is an upper bound of the new one.
     Take the K patches with the largest values as a pool, and the largest value outside it as a bound.
-    Greedy inside the pool picks what plain greedy picks, for as long as the pool's maximum reaches the bound.
-    Then one pass over the data brings all N values up to date, and a new pool is taken.
+    Greedy inside the pool makes the same picks as plain greedy while the pool's maximum is at least the bound.
+    Then one pass over the data updates all N values, and the next pool is taken.
 
-Pass and pool look at few pairs in full: see `patchcore.search.bounds` and `patchcore.coreset.pool`. The patches
-may lie on disk (`patchcore.coreset.sources.Patches`): what is kept of them in memory is 8 bytes each.
+Lower bounds spare most full comparisons: see `patchcore.search.bounds` and `patchcore.coreset.pool`. The patches may be
+on disk (`patchcore.coreset.sources.Patches`): memory holds 8 bytes for each of them.
 
 Letters: N patches, D features, B patches of a block, M picks, K patches in the pool, t picks of one pass.
 """
@@ -34,12 +35,12 @@ _SLACK = 64 * 2.0**-24  # twice a short vector's rounding to float32, as a share
 
 @dataclass(frozen=True)
 class Coreset:
-    """The picks of a greedy k-centre traversal. Every prefix of it is a coreset too.
+    """The picks of a greedy k-centre selection. Every prefix of it is a coreset, too.
 
     Attributes:
         indices: int64 (M,), the row of each pick in the features, in pick order, no row twice.
-        radii: float64 (M,), Euclidean, not rising: after pick i every patch lies within ``radii[i]`` of one of
-            the picks 0 to i. In the projected space where a projection was asked for.
+        radii: float64 (M,), Euclidean covering radii, never rising: after pick i every patch lies within ``radii[i]``
+            of one of the picks 0 to i. With a projection, distances are those of the projected space.
     """
 
     indices: NDArray[np.int64]
@@ -56,8 +57,8 @@ def select(
 ) -> Coreset:
     """Choose a coreset by greedy k-centre: the picks of the plain algorithm, ties aside.
 
-    Distances are compared in float64 where a pick is chosen, and in float32 where a patch is found not to be among the
-    K farthest: patches whose distances agree to six digits may change places. The result does not depend on the
+    A pick is chosen by distances in float64; whether a patch is among the K farthest is decided in float32, so patches
+    whose distances agree to six digits may change places. The result does not depend on the
     number of threads.
 
     Args:
@@ -113,17 +114,17 @@ class _Traversal:
             squared = self._exact(rows, picks[self._nearest[pool]])
             chosen = self._pick(rows, squared, bound, self._size - len(picks))
             if not len(chosen):
-                break  # there are enough of them, or every patch is covered
+                break  # the size is reached, or every patch is covered
             self._lower(rows[chosen], len(picks))
             picks = np.concatenate([picks, pool[chosen]])
             reach += squared[chosen].tolist()
-        # What is left uncovered after the last pick is its radius; every other radius is the reach of the next pick.
+        # The largest distance after the last pick is its radius; every other radius is the reach of the next pick.
         radii = np.sqrt([*reach, squared.max()])
-        # A cover never gets worse with another pick; where rounding says so, the larger value holds for both.
+        # A radius never rises with another pick; if rounding makes it rise, the larger value holds for both.
         return Coreset(picks, np.maximum.accumulate(radii[::-1])[::-1])
 
     def _lower(self, rows: NDArray[np.float32], known: int) -> None:
-        """Lower every patch's distance by picks (t, D), of which the first has number ``known``: one pass."""
+        """Update every patch's distance with picks (t, D), the first of which has number ``known``: one pass."""
         cells = Cells(rows, self._axes, known)
 
         def lower(block: tuple[int, NDArray[np.float32]]) -> None:
@@ -147,7 +148,7 @@ class _Traversal:
             start += len(block)
 
     def _pool(self) -> tuple[NDArray[np.int64], float]:
-        """Return the K patches with the largest distances, rising, and the largest of the others, squared."""
+        """Return the numbers of the K farthest patches in rising order, and the largest squared distance outside."""
         outside = len(self._squared) - self._room
         if outside <= 0:
             return np.arange(len(self._squared)), -1.0
@@ -158,14 +159,14 @@ class _Traversal:
         return np.flatnonzero(inside), bound
 
     def _exact(self, rows: NDArray[np.float32], nearest: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the squared distances (K,) of rows (K, D) to the nearest picks, without the rounding of a float32."""
+        """Return the squared distances (K,) of rows (K, D) to their nearest picks, in float64."""
         difference = rows.astype(np.float64) - self._patches.rows(nearest)
         return np.asarray(np.einsum("kd,kd->k", difference, difference))
 
     def _pick(
         self, rows: NDArray[np.float32], squared: NDArray[np.float64], bound: float, room: int
     ) -> NDArray[np.int64]:
-        """Run greedy inside the pool while it is plain greedy; return places, and write their reach to ``squared``."""
+        """Run greedy inside the pool while it equals plain greedy; return places, write their reach to ``squared``."""
         from patchcore.coreset.pool import pick
 
         short = self._axes.shorten(rows).astype(np.float32)

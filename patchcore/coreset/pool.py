@@ -1,8 +1,8 @@
 """The compiled loop of greedy inside a pool of patches. Importing this module imports numba.
 
-A pair of a patch and a pick is looked at in steps, each of which leaves little to the next: 16 coordinates of their
-short vectors, 16 more and so on (see `patchcore.search.bounds`), and at last all features in float64. Only
-this is ever compared with another distance, so the picks are those of float64 alone.
+A patch and a pick are compared in steps, each of which excludes most pairs: by 16 coordinates of their short vectors,
+by 16 more and so on (see `patchcore.search.bounds`), and at last by all features in float64. Only the last distance is
+compared with other distances, so the picks are those of float64 arithmetic.
 
 Letters: K patches of the pool, D features, t picks.
 """
@@ -13,12 +13,12 @@ from patchcore.search.jit import compiled
 from patchcore.search.simd import LANES, add_squares, fill, load_block, lowest_bit, within
 
 VECTORS = "dae494419f48d340"
-"""Of the sha256 of vectors.py; see `patchcore.search.kernels.VECTORS`."""
+"""The first digits of the sha256 of simd.py; see `patchcore.search.kernels.VECTORS`."""
 
 
 @compiled
 def _squared_distance(rows, i, j):  # type: ignore[no-untyped-def]
-    """Return the squared distance of rows i and j (K, D): 0 for equal ones, eight float64 sums in a fixed order."""
+    """Return the squared distance of rows i and j of (K, D), in eight float64 sums in a fixed order."""
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
     depth = rows.shape[1]
     whole = depth - depth % 8
@@ -43,14 +43,14 @@ def _squared_distance(rows, i, j):  # type: ignore[no-untyped-def]
 
 @compiled
 def _limit(squared, slack):  # type: ignore[no-untyped-def]
-    """Return what a float32 squared distance of short vectors may be where the true one is below ``squared``."""
+    """Return the largest float32 squared distance of short vectors at which the true one can be below ``squared``."""
     root = np.sqrt(squared) + slack
     return np.float32(root * root * 1.0001)
 
 
 @compiled
 def _lowered(rows, short, place, picks, blocks, begin, end, squared, slack):  # type: ignore[no-untyped-def]
-    """Return the squared distance of the patch at a place, lowered by the picks from ``begin`` to ``end``."""
+    """Return the squared distance of the patch at a place, updated with the picks from ``begin`` to ``end``."""
     width, alive = len(short) // len(rows), 0
     limit = _limit(squared, slack)
     for tile in range(begin // LANES, (end + LANES - 1) // LANES):
@@ -72,13 +72,13 @@ def _lowered(rows, short, place, picks, blocks, begin, end, squared, slack):  # 
 
 @compiled
 def _above(a, b, squared):  # type: ignore[no-untyped-def]
-    """Tell whether patch a is farther than b; of two at the same distance the lower number counts as farther."""
+    """Return whether patch a is farther than b; of two at the same distance the lower number is first."""
     return squared[a] > squared[b] or (squared[a] == squared[b] and a < b)
 
 
 @compiled
 def _sift(heap, count, place, squared):  # type: ignore[no-untyped-def]
-    """Let what stands at a place of a heap, the farthest on top, sink to where it belongs."""
+    """Restore the order of a heap, the farthest patch on top, below a place."""
     child = 2 * place + 1
     while child < count:
         if child + 1 < count and _above(heap[child + 1], heap[child], squared):
@@ -91,21 +91,22 @@ def _sift(heap, count, place, squared):  # type: ignore[no-untyped-def]
 
 @compiled
 def pick(rows, short, squared, bound, slack, picks):  # type: ignore[no-untyped-def]
-    """Run greedy inside a pool for as long as it is plain greedy, at most for the room there is.
+    """Run greedy inside a pool while it equals plain greedy, until ``picks`` is full.
 
-    A patch's distance is brought up to date when the patch comes to the top of a heap, and only then: those that
-    other picks cover before are never looked at again.
+    A patch's distance is updated only when the patch comes to the top of a heap (lazy evaluation: Minoux, "Accelerated
+    greedy algorithms for maximizing submodular set functions", 1978). Most patches are never updated.
 
     Args:
         rows: float32 (K, D).
         short: float32 (K S,), their short vectors; S is a multiple of 16.
-        squared: float64 (K,), squared distances to the picks before; afterwards, of a pick, that when it was picked.
+        squared: float64 (K,), squared distances to the earlier picks, changed in place; that of a pick is its distance
+            when it was picked.
         bound: the largest squared distance outside the pool.
-        slack: what the distance of two short vectors may exceed that of their patches by.
-        picks: int64, takes the picks, as places in the pool.
+        slack: the largest excess of the distance of two short vectors over that of their patches.
+        picks: int64, filled with the picks, as places in the pool.
 
     Returns:
-        How many picks there are.
+        The number of picks.
     """
     width, waiting, made = len(short) // len(rows), len(rows), 0
     heap, seen = np.arange(waiting), np.zeros(waiting, dtype=np.int64)
@@ -123,7 +124,7 @@ def pick(rows, short, squared, bound, slack, picks):  # type: ignore[no-untyped-
             for k in range(width):
                 blocks[(made // LANES * width + k) * LANES + made % LANES] = short[top * width + k]
             made += 1
-        # The pool's first maximum is the maximum of all, whatever rounding says of the bound.
+        # The pool's first maximum is the overall maximum, even if the rounded bound is larger.
         if current or (made and squared[top] < bound):
             waiting -= 1
             heap[0] = heap[waiting]

@@ -1,4 +1,4 @@
-"""Where the patches of a selection come from: an array, a file, a store that never holds them all in memory.
+"""Sources of the patches of a selection: an array, a mapped file, or a store that is larger than memory.
 
 Letters: N patches, D features, B patches of a block.
 """
@@ -13,21 +13,30 @@ _BLOCK = 2048
 
 
 class Patches(Protocol):
-    """A source of patches that is read front to back some times, and at single places."""
+    """A source of patches that is read front to back several times, and at single rows.
+
+    `ArrayPatches` is one; `patchcore.extraction.stored_patches.StoredPatches` reads files.
+    """
 
     @property
     def shape(self) -> tuple[int, int]:
         """N and D."""
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """Yield all patches in order, float32 (B, D) at a time; B is the source's choice."""
+        """Yield all patches in order, in blocks of float32 (B, D); the source chooses B."""
 
     def rows(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return some patches, float32 (len(indices), D), by their numbers in that order."""
+        """Return the patches with these numbers in this order, float32 (len(indices), D)."""
 
 
 class ArrayPatches:
-    """The patches of an array in memory or of a memory-mapped file."""
+    """The patches of an array in memory or of a memory-mapped file.
+
+    Example:
+        >>> patches = ArrayPatches(np.zeros((5, 3), dtype=np.float32))
+        >>> patches.shape, [block.shape for block in patches.blocks()]
+        ((5, 3), [(5, 3)])
+    """
 
     def __init__(self, features: NDArray[np.float32]) -> None:
         """Take the features, float32 (N, D).
@@ -48,19 +57,22 @@ class ArrayPatches:
     def blocks(self) -> Iterator[NDArray[np.float32]]:
         """Yield views of the array."""
         for start in range(0, len(self._features), _BLOCK):
-            # A copy where the block is not writable (a mapped file): the kernels are compiled for one kind of array.
+            # A block that is not writable (a mapped file) is copied: the kernels are compiled for one array type.
             yield np.require(self._features[start : start + _BLOCK], requirements=["C", "W"])
 
     def rows(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return some patches."""
+        """Return the patches with these numbers, float32 (len(indices), D)."""
         return self._features[indices]
 
 
 class ProjectedPatches:
-    """Patches after a Gaussian random projection, which keeps lengths on average."""
+    """Patches after a Gaussian random projection, which preserves squared lengths in expectation.
+
+    Source: Johnson and Lindenstrauss, "Extensions of Lipschitz mappings into a Hilbert space", 1984.
+    """
 
     def __init__(self, patches: Patches, generator: np.random.Generator, dimension: int) -> None:
-        """Take patches of D features, and draw the projection to so many."""
+        """Take patches of D features, and draw the projection to ``dimension`` features."""
         self._patches = patches
         matrix = generator.standard_normal((patches.shape[1], dimension)) / np.sqrt(dimension)  # (D, P)
         self._matrix = matrix.astype(np.float32).astype(np.float64)
@@ -71,9 +83,9 @@ class ProjectedPatches:
         return (self._project(block) for block in self._patches.blocks())
 
     def rows(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return some patches, projected."""
+        """Return the patches with these numbers, projected."""
         return self._project(self._patches.rows(indices))
 
     def _project(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        # Sums in float64 leave float32 the same for a patch whatever stands beside it, but for one bit now and then.
+        # Sums in float64 make a patch's float32 values independent of its block, except for rare last bits.
         return np.asarray(features.astype(np.float64) @ self._matrix, dtype=np.float32)

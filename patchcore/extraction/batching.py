@@ -1,4 +1,4 @@
-"""Patch features of any number of images: batches of one size, one thread each, side by side.
+"""Patch features of any number of images, in batches of one size, each on one thread, in parallel.
 
 Letters: B images, S side of the square image, h w grid of patches, D features of a patch (all layers' channels).
 """
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 REVISION = 2
-"""Of the code from pixels to features: to be raised when the same image and weights come to have other bytes."""
+"""The revision of the code from pixels to features. Raise it when the same image and weights give other bytes."""
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """What a pretrained network needs to know of its input.
+    """A pretrained network, and the normalisation of its input.
 
     Attributes:
-        library: where its architecture comes from, timm or torchvision.
+        library: the library that has its architecture: timm or torchvision.
         architecture: its name there.
-        mean: of the images that it was trained on, for each of red, green, blue, on a scale from 0 to 1.
-        deviation: standard deviation of the same.
+        mean: the mean of the training images for red, green and blue, on a scale from 0 to 1.
+        deviation: their standard deviation, on the same scale.
     """
 
     library: str
@@ -51,7 +51,14 @@ BACKBONES: Mapping[str, Backbone] = {
 
 
 def create_network(backbone: str) -> "torch.nn.Module":
-    """Return a backbone's architecture with random weights, to be filled with the real ones."""
+    """Return a backbone's architecture with random weights; load the pretrained weights into it.
+
+    Args:
+        backbone: a key of `BACKBONES`.
+
+    Raises:
+        KeyError: there is no such backbone.
+    """
     spec = BACKBONES[backbone]
     if spec.library == "timm":
         import timm
@@ -67,18 +74,25 @@ def create_network(backbone: str) -> "torch.nn.Module":
 class FeatureExtractor:
     """A network that is ready to run, for images of one size.
 
-    An image has the same features, bit for bit, whatever stands beside it and however many cores there are. Kernels
-    split their sums by the size of a batch and by the number of threads, and with them the last bits. So batches always
-    have the same size, the last one filled up with zeros, and each is computed by one thread; batches run side by side.
+    An image has the same features, bit for bit, in every batch and on any number of cores. Kernels order their sums by
+    the batch size and by the number of threads, which changes the last bits. So all batches have the same size, zeros
+    fill up the last one, and one thread computes each batch; batches run in parallel.
+
+    Example:
+        >>> def grey(images):  # a runtime: one feature a pixel
+        ...     return images.mean(axis=3, keepdims=True, dtype=np.float32)
+        >>> extractor = FeatureExtractor(grey, image_size=8, batch_size=2)
+        >>> extractor(np.zeros((3, 8, 8, 3), dtype=np.uint8)).shape  # (B, h, w, D)
+        (3, 8, 8, 1)
     """
 
     def __init__(self, runtime: Runtime, *, image_size: int, batch_size: int) -> None:
-        """Take the runtime, made for batches of this size and images of this side."""
+        """Take a runtime that was made for batches of ``batch_size`` square images of ``image_size`` pixels."""
         self._runtime = runtime
         self._batch = (batch_size, image_size, image_size, 3)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the patch features of images. At most one batch is computed in the calling thread.
+        """Return the patch features of images. The calling thread computes a single batch itself.
 
         Args:
             images: uint8 (B, S, S, 3), red, green, blue, from 0 to 255.
@@ -87,7 +101,7 @@ class FeatureExtractor:
             float32 (B, h, w, D), on the grid of the shallowest layer; contiguous.
 
         Raises:
-            ValueError: the shape or the type has no meaning, or S is not the side that the extractor is for.
+            ValueError: the images are not uint8 (B, S, S, 3) with the extractor's S, or there are none.
         """
         size, *square = self._batch
         if images.ndim != 4 or list(images.shape[1:]) != square or images.dtype != np.uint8 or len(images) == 0:

@@ -1,4 +1,4 @@
-"""An extractor with all that identifies it: backbone, digest of its weights, how images become patches, and on what."""
+"""An extractor and its identity: backbone, digest of the weights, preprocessing, runtime and precision."""
 
 import hashlib
 from importlib.metadata import version
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from patchcore._util.files import canonical_json
 from patchcore.config.params import ExtractParams
-from patchcore.errors import Fault, Refused
+from patchcore.errors import InvalidParams, RuntimeMissing
 from patchcore.extraction.batching import REVISION, FeatureExtractor
 from patchcore.extraction.runtimes.base import (
     Precision,
@@ -29,7 +29,19 @@ if TYPE_CHECKING:
 
 
 class ExtractorConfig(BaseModel):
-    """What two extractors must share for their features to be comparable, as a bank keeps it."""
+    """The identity of an extractor, as bank.json has it. Features are comparable only if all of it is equal.
+
+    Attributes:
+        backbone: a key of `patchcore.extraction.batching.BACKBONES`.
+        weights_sha256: the sha256 of the weights' file, 64 hexadecimal digits.
+        layers: the names of the layers, shallow to deep.
+        image_size: S, the side that images are resized to, in pixels.
+        pool: the side of the neighbourhood that is averaged, in patches.
+        batch_size: the number of images in one call of the network.
+        runtime: torch or openvino.
+        runtime_version: the release of the runtime.
+        precision: float32 or bfloat16.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,12 +57,12 @@ class ExtractorConfig(BaseModel):
 
 
 class Extractor:
-    """A description of an extractor, and its network, which is loaded when it is first needed."""
+    """An extractor: its configuration, and its network, which is loaded at first use."""
 
     def __init__(self, config: ExtractorConfig, weights: Weights, cache: Path | None = None) -> None:
-        """Take the description, the weights that it names, and the folder to keep converted networks in.
+        """Take the configuration, the weights that it names, and the folder that caches converted networks.
 
-        Without a folder it is `default_cache`.
+        Without a folder, `patchcore.extraction.runtimes.base.default_cache` is used.
         """
         self.config = config
         self._cache = cache
@@ -60,7 +72,7 @@ class Extractor:
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 of all that can change a bit of a feature; the runtime is the one at work, not that of a bank."""
+        """The sha256 of all that can change a bit of a feature, with the installed releases, 64 hexadecimal digits."""
         at_work = {"runtime_version": release_of(self.config.runtime), "torch": version("torch"), "revision": REVISION}
         return hashlib.sha256(canonical_json({**self.config.model_dump(mode="json"), **at_work})).hexdigest()
 
@@ -71,16 +83,17 @@ class Extractor:
 
     @property
     def at_work(self) -> str:
-        """What computes the features here and now, for people: runtime, release, precision."""
+        """The runtime, its installed release and the precision, for people."""
         runtime = self.config.runtime
         return f"{runtime} {release_of(runtime)} {self.config.precision}"
 
     @property
     def network(self) -> FeatureExtractor:
-        """The network. Several threads may ask for it.
+        """The network, loaded at first use. Several threads may use it.
 
         Raises:
-            Refused: the weights do not fit, or the backbone has no such layer.
+            InvalidWeights: the weights do not fit.
+            InvalidParams: the backbone has no such layer.
         """
         with self._loading:
             if self._network is None:
@@ -113,7 +126,7 @@ class Extractor:
         try:
             return patch_network(config.backbone, load_state(self._weights), layers=config.layers, pool=config.pool)
         except ValueError as error:
-            raise Refused(
+            raise InvalidParams(
                 f"no extractor from {config.backbone}",
                 got=str(error),
                 expected="layers that it has",
@@ -124,17 +137,17 @@ class Extractor:
 def open_extractor(
     params: ExtractParams, root: Path | None = None, keep: Path | None = None, cache: Path | None = None
 ) -> Extractor:
-    """Return the extractor that params.yaml describes.
+    """Return the extractor that the ``extract`` block of params.yaml describes.
 
     Args:
         params: the block of params.yaml.
-        root: what a relative path of weights is relative to; None: the current folder.
-        keep: where to keep weights that are named in params.yaml, for the banks that are built with them.
-        cache: where to keep converted networks; None: `patchcore.extraction.runtimes.base.default_cache`.
+        root: the folder that a relative path of weights starts from; None: the current folder.
+        keep: the folder that keeps a copy of weights that params.yaml names, for banks built with them; None: no copy.
+        cache: the folder of converted networks; None: `patchcore.extraction.runtimes.base.default_cache`.
 
     Raises:
-        Refused: the weights are missing or wrong.
-        Fault: the runtime that is named is not installed.
+        InvalidWeights: the weights are missing, or have another digest.
+        RuntimeMissing: the named runtime is not installed.
     """
     named = (root or Path()) / params.weights if params.weights else None
     weights = find_weights(params.backbone, named, params.weights_sha256)
@@ -142,8 +155,8 @@ def open_extractor(
         keep_weights(weights, keep)
     runtime = resolve_runtime(params.runtime)
     if not importable(runtime):
-        raise Fault(
-            f"the runtime {runtime} is not here",
+        raise RuntimeMissing(
+            f"the runtime {runtime} is not installed",
             got=f"no package {runtime}",
             expected="the package",
             remedy=f"pip install {runtime}, or set extract.runtime to auto in params.yaml",
@@ -167,10 +180,10 @@ def extractor_of(config: ExtractorConfig, weights: Path | None = None, cache: Pa
 
     Args:
         config: as the bank keeps it.
-        weights: a file, or a folder of kept weights, beside those of packages and of torchvision's cache.
-        cache: where converted networks are kept; None: `patchcore.extraction.runtimes.base.default_cache`.
+        weights: a file, or a folder of kept weights, to search besides packages and torchvision's cache.
+        cache: the folder of converted networks; None: `patchcore.extraction.runtimes.base.default_cache`.
 
     Raises:
-        Refused: the weights of then are not to be had.
+        InvalidWeights: no file has the digest of the bank's weights.
     """
     return Extractor(config, weights_of(config.backbone, config.weights_sha256, weights), cache)

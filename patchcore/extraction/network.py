@@ -1,8 +1,8 @@
 """The network of PatchCore as one graph, from 8-bit pixels to patch features.
 
-Source: PatchCore (Roth et al., CVPR 2022), section 3.1, Eq. 2 and 3. The paper's code reshapes pooled vectors to a
-common width before it concatenates; here the channels of the layers are concatenated as they are, so that a feature
-keeps its place.
+Source: Roth et al., "Towards Total Recall in Industrial Anomaly Detection" (PatchCore), CVPR 2022, section 3.1, Eq. 2
+and 3. The paper's code resamples pooled vectors to a common width before it concatenates them; here the channels of the
+layers are concatenated unchanged, so that each feature is one channel of one layer.
 
 Letters: B images, S side of the square image, h w grid of patches, D features of a patch (all layers' channels).
 """
@@ -19,14 +19,13 @@ if TYPE_CHECKING:
 def patch_network(
     backbone: str, state: Mapping[str, "torch.Tensor"], *, layers: Sequence[str], pool: int
 ) -> "torch.nn.Module":
-    """Return a backbone up to the last of the layers asked for, with the pooling and concatenation of PatchCore.
+    """Return a backbone up to the last of the named layers, with the pooling and concatenation of PatchCore.
 
-    Normalisation, pooling and concatenation belong to the network, so that a runtime can join them with what stands
-    beside them.
+    Normalisation, pooling and concatenation are part of the network, so that a runtime can fuse them with its layers.
 
     Args:
         backbone: one of `BACKBONES`.
-        state: its weights, by name; random ones will do where speed alone is measured.
+        state: its weights by name; random ones suffice to measure speed.
         layers: names of its layers, shallow to deep.
         pool: odd side of the neighbourhood that is averaged, in patches.
 

@@ -1,4 +1,4 @@
-"""Whether another runtime may score in place of the one that built a bank: both run on real images and are compared.
+"""Parity: whether another runtime may score for a bank, by comparing both runtimes on real images.
 
 Letters: B images, S side of the square image, h w grid of patches, D features.
 """
@@ -10,31 +10,31 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from patchcore.errors import Refused
+from patchcore.errors import RuntimeNotAllowed
 from patchcore.extraction.extractor import Extractor, ExtractorConfig
 from patchcore.extraction.runtimes.base import Precision, RuntimeName, importable, other_runtime
 from patchcore.extraction.runtimes.precision import computes
 
 FEATURE_ERROR_LIMIT = 0.05
-"""Largest difference of a feature, as a share of the root mean square of all features."""
+"""The largest difference of a feature, relative to the root mean square of all features."""
 
 SCORE_ERROR_LIMIT = 0.01
-"""Largest difference of an image's score, as a share of the root mean square of the scores."""
+"""The largest difference of an image's score, relative to the root mean square of the scores."""
 
 _log = logging.getLogger(__name__)
 
 
 class ParityConfig(BaseModel):
-    """How far another runtime or precision than the bank's own was from it on real images, and whether it may score.
+    """The comparison of a bank's extractor with another runtime or precision on real images.
 
     Attributes:
-        runtime: the other one.
+        runtime: the other runtime.
         runtime_version: its release.
-        precision: of its arithmetic.
-        images: how many both were run on.
-        feature_error: largest absolute difference of a feature over the root mean square of the own features.
-        score_error: largest absolute difference of an image's score over the root mean square of the own scores.
-        flips: images that one calls anomalous and the other does not.
+        precision: the precision of its arithmetic.
+        images: the number of images.
+        feature_error: the largest absolute difference of a feature, relative to the root mean square of the features.
+        score_error: the largest absolute difference of a score, relative to the root mean square of the scores.
+        flips: the number of images that one calls anomalous and the other does not.
         passed: both errors are within their limits, and there are no flips.
     """
 
@@ -51,10 +51,10 @@ class ParityConfig(BaseModel):
 
 
 def counterpart(own: Extractor) -> Extractor | None:
-    """Return the extractor that a bank's own is compared with; None where it is not installed.
+    """Return the extractor that a bank's own is compared with; None if it is not installed.
 
-    A bank in bfloat16 is compared with float32 on the same runtime, since that is what it has to live up to. A bank in
-    float32 is compared with the other runtime, in float32.
+    A bank in bfloat16 is compared with float32 on the same runtime. A bank in float32 is compared with the other
+    runtime, in float32.
     """
     config = own.config
     if config.precision == "bfloat16":
@@ -71,16 +71,16 @@ def check_parity(
 ) -> ParityConfig | None:
     """Compare a bank's own extractor with its `counterpart` on real images.
 
-    An image whose own score is the threshold itself, to the bit, cannot flip: the threshold was taken from it.
+    An image whose own score equals the threshold cannot flip: the threshold is the score of such an image.
 
     Args:
-        own: the extractor that the bank is built with.
-        images: uint8 (B, S, S, 3), held-out normal images, S as the extractor has it.
-        score: features float32 (B, h, w, D) to image scores float32 (B,), against the rows of the bank.
-        threshold: of the bank; larger scores are anomalous.
+        own: the bank's extractor.
+        images: uint8 (B, S, S, 3), held-out normal images, with the extractor's S.
+        score: returns image scores, float32 (B,), of features, float32 (B, h, w, D), against the bank's rows.
+        threshold: the bank's threshold; larger scores are anomalous.
 
     Returns:
-        What was measured; None where there is no counterpart or there are no images.
+        The comparison; None if there is no counterpart or there are no images.
     """
     other = counterpart(own)
     if other is None or len(images) == 0:
@@ -98,11 +98,11 @@ def compare(
     """Compare the features that two extractors made of the same images; see `check_parity`.
 
     Args:
-        other: the extractor that is compared with a bank's own.
-        features: float32 (B, h, w, D), of the bank's own, B at least 1.
-        theirs: of the other.
-        score: features to image scores float32 (B,), against the rows of the bank.
-        threshold: of the bank.
+        other: the configuration of the other extractor.
+        features: float32 (B, h, w, D), the features of the bank's own extractor, B at least 1.
+        theirs: float32 (B, h, w, D), the features of the other extractor.
+        score: returns image scores, float32 (B,), of features, against the bank's rows.
+        threshold: the bank's threshold.
     """
     feature_error = _relative_error(features, theirs)
     scores, others = score(features), score(theirs)  # (B,)
@@ -122,14 +122,14 @@ def compare(
 
 
 def require_parity(config: ExtractorConfig, parity: ParityConfig | None) -> None:
-    """Check that a bank may be built in the precision that was asked for.
+    """Check that a bank may be built in its precision.
 
     Raises:
-        Refused: it is bfloat16, and was not found within parity with float32.
+        RuntimeNotAllowed: the precision is bfloat16, and parity with float32 was not shown.
     """
     if config.precision == "float32" or (parity is not None and parity.passed):
         return
-    raise Refused(
+    raise RuntimeNotAllowed(
         f"no bank in {config.precision}: it was not found to score as float32 does",
         got=_measured(parity),
         expected=_limits(),
@@ -144,16 +144,16 @@ def extractor_at_work(
     runtime: RuntimeName | None = None,
     precision: Precision | None = None,
 ) -> ExtractorConfig:
-    """Return the extractor that is to score for a bank: its own, or one that was found to score as it does.
+    """Return the extractor that scores for a bank: its own, or one with recorded parity.
 
     Args:
-        built: what the bank was built with.
-        parity: what was measured when it was built.
-        runtime: what the caller asks for; None: the bank's own where this machine has it.
-        precision: the same.
+        built: the extractor that the bank was built with.
+        parity: the comparison that was made when the bank was built.
+        runtime: the runtime to use; None: the bank's own if this machine has it.
+        precision: the precision to use; None: the same.
 
     Raises:
-        Refused: no parity with what was asked for, or with what this machine has, is on record.
+        RuntimeNotAllowed: no parity is recorded for the runtime and precision to use.
     """
     own = (built.runtime, built.precision)
     wanted = (runtime or built.runtime, precision or built.precision)
@@ -163,7 +163,7 @@ def extractor_at_work(
         _log.warning("%s instead of %s scores for this bank: the two were found to agree", _words(wanted), _words(own))
     if _runs(*wanted) and (wanted == own or (wanted == compared and parity and parity.passed)):
         return built.model_copy(update={"runtime": wanted[0], "precision": wanted[1]})
-    raise Refused(
+    raise RuntimeNotAllowed(
         f"{_words(wanted)} may not score for this bank",
         got=f"a bank built by {_words(own)}; "
         + (_measured(parity) if _runs(*wanted) else f"a machine without {_words(wanted)}"),
@@ -178,7 +178,7 @@ def _runs(runtime: RuntimeName, precision: Precision) -> bool:
 
 
 def _relative_error(own: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Return the largest absolute difference over the root mean square of the first."""
+    """Return the largest absolute difference, relative to the root mean square of the first array."""
     difference = float(np.abs(own - other).max())
     scale = float(np.sqrt(np.mean(own.astype(np.float64) ** 2)))
     return difference / scale if scale > 0 else difference

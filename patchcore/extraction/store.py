@@ -1,7 +1,7 @@
-"""Patch features on disk, one file an image, named by the image's content and the extractor that made them.
+"""Patch features on disk, one file for each image, named by the image's sha256 and the extractor's fingerprint.
 
-An image is never extracted twice by the same extractor, and a new data-set version costs its new images alone. The
-store is a cache outside DVC: what is missing is extracted again, to the same bytes.
+The same extractor never extracts an image twice, so a new data-set version costs only its new images. The store is a
+cache outside DVC: features that are missing are extracted again, with the same bytes.
 
     <folder>/<fingerprint>/<first 2 digits>/<sha256 of the image>.npy           float32 (h, w, D)
     <folder>/<fingerprint>-float16/<first 2 digits>/<sha256 of the image>.npy   float16 (h, w, D)
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from patchcore._util.files import remove_leftovers, write_bytes
 from patchcore._util.parallel import in_order
-from patchcore.errors import Fault
+from patchcore.errors import CannotWrite, FeaturesDamaged
 from patchcore.extraction.extractor import Extractor
 from patchcore.extraction.stored_patches import StoredPatches, damaged
 from patchcore.images.decoding import load_known
@@ -29,41 +29,41 @@ _ABANDONED = 3600.0  # seconds; a file is written in a fraction of one
 
 
 class FeatureStore:
-    """The features that one extractor made."""
+    """The cached features of one extractor."""
 
     def __init__(self, folder: Path, extractor: Extractor, dtype: Kept = "float32") -> None:
         """Open (or begin) the store of an extractor below ``folder``.
 
         Args:
-            folder: of all stores.
-            extractor: what makes the features.
-            dtype: how they are kept. float16 takes half the room and rounds them to 11 bits; they are float32 again
-                when they are loaded. The two never mix: each has a folder of its own.
+            folder: the folder of all stores.
+            extractor: extracts the features.
+            dtype: the type on disk. float16 takes half the space and rounds to 11 significant bits; loaded features are
+                float32. Each type has its own folder.
         """
         self._extractor = extractor
         self._dtype = np.dtype(dtype)
         self._folder = folder / (extractor.fingerprint[:16] + ("" if dtype == "float32" else f"-{dtype}"))
 
     def ensure(self, images: Mapping[str, Path], progress: Callable[[int], None]) -> int:
-        """Extract the features of the images that are not there yet; each is written as soon as it is extracted.
+        """Extract the features of the images that the store does not have; each is written at once.
 
         Args:
             images: sha256 -> file.
             progress: called with the number of images extracted so far.
 
         Returns:
-            How many images were extracted.
+            The number of images that were extracted.
 
         Raises:
-            UnreadableImage: a file is not an image that can be read, or holds other bytes by now.
-            Fault: a file cannot be written; nothing is half-written.
+            UnreadableImage: a file is not a readable image, or its bytes have another sha256.
+            CannotWrite: a file cannot be written; no partial file is left.
         """
         missing = self.missing(images)
         if not missing:
             return 0
         remove_leftovers(self._folder, "*.npy", _ABANDONED)
         side, step = self._extractor.config.image_size, self._extractor.config.batch_size
-        network = self._extractor.network  # loaded here, before several threads ask for it
+        network = self._extractor.network  # loaded before several threads use it
 
         def extract(batch: Sequence[str]) -> int:
             features = network(np.stack([load_known(images[sha256], sha256, side) for sha256 in batch]))
@@ -85,7 +85,7 @@ class FeatureStore:
         """Return an image's features, float32 (h, w, D).
 
         Raises:
-            Fault: the file is missing or damaged.
+            FeaturesDamaged: the file is missing or damaged.
         """
         path = self._path(sha256)
         try:
@@ -101,14 +101,14 @@ class FeatureStore:
     def patches(
         self, digests: Sequence[str], check: Callable[[str, NDArray[np.float32]], None] | None = None
     ) -> StoredPatches:
-        """Return a view of the patches of several images, image by image, that holds none of them in memory.
+        """Return a view of the patches of several images, image by image, that reads files when they are needed.
 
         Args:
-            digests: sha256 of the images, at least one; their features have to be in the store.
-            check: called once with each image's sha256 and features (h w, D), when they are first read front to back.
+            digests: the sha256 of the images, at least one; the store must have their features.
+            check: called once with each image's sha256 and features (h w, D), in the first pass over all blocks.
 
         Raises:
-            Fault: the first file is missing or damaged. Reading the others raises it later.
+            FeaturesDamaged: the first file is missing or damaged. Reading the others raises it later.
         """
         return StoredPatches(digests, self._path, self.load(digests[0]).shape, self._dtype, check)
 
@@ -120,13 +120,14 @@ class FeatureStore:
         """Return the size in bytes, and the time of the last change in nanoseconds, of the file of an image's features.
 
         Raises:
-            Fault: the file is missing.
+            FeaturesDamaged: the file is missing.
         """
         path = self._path(sha256)
         try:
             stat = path.stat()
         except OSError as error:
-            raise Fault(f"features {path} are missing", str(error), "a file", "run: dvc repro --force") from error
+            words = (f"features {path} are missing", str(error), "a file", "run: dvc repro --force")
+            raise FeaturesDamaged(*words) from error
         return stat.st_size, stat.st_mtime_ns
 
     def _path(self, sha256: str) -> Path:
@@ -140,7 +141,7 @@ class FeatureStore:
             write_bytes(path, content.getvalue())
         except OSError as error:
             free = shutil.disk_usage(self._folder).free if self._folder.is_dir() else 0
-            raise Fault(
+            raise CannotWrite(
                 f"features {path} cannot be written",
                 got=f"{error.strerror or error}, {free} bytes free",
                 expected=f"room for {size} bytes, as much for each image that is not extracted yet",

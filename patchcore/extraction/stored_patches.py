@@ -1,7 +1,7 @@
-"""Patches that are read from files whenever they are needed, and never held in memory all at once.
+"""Patches that are read from files when they are needed, and are never in memory all at once.
 
-Each file is a .npy array of an image, (h, w, D), all of the same shape. Files are read with plain reads: the pages of a
-mapped file would count as memory of the process.
+Each file is the .npy array (h, w, D) of one image; all have the same shape. Files are read with plain reads, because
+the pages of a mapped file count as memory of the process.
 
 Letters: I images, h w grid of patches, D features, B patches of a block.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from patchcore.errors import Fault
+from patchcore.errors import FeaturesDamaged
 
 _BLOCK = 2048  # patches that are read together, at least
 
@@ -36,11 +36,11 @@ class StoredPatches:
         """Take the images.
 
         Args:
-            images: their names.
-            path: name -> file.
-            grid: h, w and D, the same for all.
-            dtype: float32 or float16, of the files; what is read is turned into float32.
-            check: called once with each name and its features, float32 (h w, D), in the first reading front to back.
+            images: the names of the images.
+            path: returns the file of a name.
+            grid: h, w and D, the same for all images.
+            dtype: the type in the files, float32 or float16; features that are read become float32.
+            check: called once with each name and its features, float32 (h w, D), in the first pass over all blocks.
         """
         self._images = images
         self._path = path
@@ -52,13 +52,13 @@ class StoredPatches:
         example = BytesIO()
         np.save(example, np.zeros(grid, dtype=dtype), allow_pickle=False)
         self._size = self._each * grid[2] * dtype.itemsize
-        self._header = example.getvalue()[: -self._size]  # with which every one of these files begins
+        self._header = example.getvalue()[: -self._size]  # every file begins with it
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
         """Yield the patches of some images, float32 (B, D).
 
         Raises:
-            Fault: a file is missing or damaged.
+            FeaturesDamaged: a file is missing or damaged.
         """
         step = -(-_BLOCK // self._each)
         for start in range(0, len(self._images), step):
@@ -77,7 +77,7 @@ class StoredPatches:
         """Return some patches, float32 (len(indices), D), in the order of the indices.
 
         Raises:
-            Fault: a file is missing or damaged.
+            FeaturesDamaged: a file is missing or damaged.
         """
         found = np.empty((len(indices), self.shape[1]), dtype=self._dtype)
         images, places = np.divmod(np.asarray(indices, dtype=np.int64), self._each)
@@ -109,7 +109,7 @@ class StoredPatches:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    """Open a file for reading; what the disk refuses becomes a Fault."""
+    """Open a file for reading; an error of the disk becomes `damaged`."""
     try:
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -120,8 +120,8 @@ def _opened(path: Path) -> Iterator[int]:
         raise damaged(path, str(error)) from error
 
 
-def damaged(path: Path, got: str) -> Fault:
-    """Return the error for a file that is missing, or not as it was written."""
-    return Fault(
+def damaged(path: Path, got: str) -> FeaturesDamaged:
+    """Return the error for a file that is missing or was changed."""
+    return FeaturesDamaged(
         f"features {path} cannot be read", got, "a whole file, as it was written", "delete it: it is extracted again"
     )

@@ -1,4 +1,4 @@
-"""Where a backbone's weights come from. Never from a hub in silence, never random, always with their sha256."""
+"""Finding and reading a backbone's weights. They are never downloaded, never random, and always have a known sha256."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchcore._util.files import sha256_of, write_bytes
-from patchcore.errors import Refused
+from patchcore.errors import InvalidWeights
 from patchcore.extraction.batching import BACKBONES, create_network
 
 if TYPE_CHECKING:
     import torch
 
-# The weights that packages bring, pinned: a .pth file is a pickle, and only these exact bytes are read as one.
+# The weights in packages, pinned: a .pth file is a pickle, so only files with these digests are read.
 _PACKAGED: Mapping[str, tuple[str, str]] = {
     "efficientnet_lite0": (
         "models/efficientnet-lite0-57934424.pth",
@@ -37,7 +37,13 @@ _TORCHVISION: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Weights:
-    """A file of weights whose digest was checked."""
+    """A file of weights whose digest was checked.
+
+    Attributes:
+        backbone: a key of `patchcore.extraction.batching.BACKBONES`.
+        path: the file.
+        sha256: its digest, 64 hexadecimal digits.
+    """
 
     backbone: str
     path: Path
@@ -45,16 +51,25 @@ class Weights:
 
 
 def find_weights(backbone: str, path: Path | None = None, sha256: str | None = None) -> Weights:
-    """Find a backbone's weights: the file that is named, else its package, else torchvision's cache.
+    """Find a backbone's weights: in the named file, else in its package or in torchvision's cache.
+
+    Args:
+        backbone: a key of `patchcore.extraction.batching.BACKBONES`.
+        path: a file; None: the package or torchvision's cache.
+        sha256: the expected digest or its first digits; needed with ``path``.
 
     Raises:
-        Refused: there is no such file, or its bytes are not the expected ones.
+        InvalidWeights: there is no such file, or it has another digest.
+
+    Example:
+        >>> find_weights("efficientnet_lite0").sha256[:8]
+        '57934424'
     """
     usual, pinned = _usual_place(backbone)
     expected = sha256 or (pinned if path is None else None)
     path = path or usual
     if not path.is_file():
-        raise Refused(
+        raise InvalidWeights(
             f"no weights for {backbone}",
             got=f"no file {path}",
             expected="the pretrained weights",
@@ -62,7 +77,7 @@ def find_weights(backbone: str, path: Path | None = None, sha256: str | None = N
         )
     actual = sha256_of(path)
     if expected is None or not actual.startswith(expected):
-        raise Refused(
+        raise InvalidWeights(
             f"the weights {path} are not the expected ones",
             got=f"sha256 {actual}",
             expected=f"sha256 {expected}",
@@ -72,11 +87,11 @@ def find_weights(backbone: str, path: Path | None = None, sha256: str | None = N
 
 
 def keep_weights(weights: Weights, folder: Path) -> None:
-    """Keep a copy of weights that somebody named, so that the banks built with them can be used as long as they live.
+    """Keep a copy of weights that params.yaml names, so that banks built with them can always be used.
 
     Args:
-        weights: as `find_weights` found them; those of a package or of torchvision's cache need no copy.
-        folder: of kept weights, each named by its sha256.
+        weights: from `find_weights`; those of a package or of torchvision's cache are not copied.
+        folder: the folder of kept weights, each named by its sha256.
     """
     copy = folder / f"{weights.sha256}{weights.path.suffix}"
     if weights.path != _usual_place(weights.backbone)[0] and not copy.exists():
@@ -87,12 +102,12 @@ def weights_of(backbone: str, sha256: str, place: Path | None = None) -> Weights
     """Find the weights that a bank was built with, by their digest.
 
     Args:
-        backbone: of the bank.
-        sha256: of the weights, as the bank has it.
-        place: a file, or a folder of kept weights; the package and torchvision's cache are looked into as well.
+        backbone: the bank's backbone.
+        sha256: the digest of the weights, as bank.json has it.
+        place: a file, or a folder of kept weights, to search besides the package and torchvision's cache.
 
     Raises:
-        Refused: no file of that digest is there.
+        InvalidWeights: no file has that digest.
     """
     kept = sorted(place.glob(f"{sha256}.*")) if place and place.is_dir() else [place] if place else []
     looked = [path for path in (*kept, _usual_place(backbone)[0]) if path.is_file()]
@@ -100,8 +115,8 @@ def weights_of(backbone: str, sha256: str, place: Path | None = None) -> Weights
         if sha256_of(path) == sha256:
             return Weights(backbone, path, sha256)
     where = place if place and place.suffix == "" else "a folder of kept weights"
-    raise Refused(
-        f"the weights of {backbone} that this bank was built with are not here",
+    raise InvalidWeights(
+        f"the weights of {backbone} that this bank was built with are missing",
         got=", ".join(map(str, looked)) or "no file of weights",
         expected=f"a file with sha256 {sha256}",
         remedy=f"put it into {where} as {sha256}.pth or .safetensors, or {_advice(backbone)}",
@@ -112,16 +127,16 @@ def load_state(weights: Weights) -> dict[str, "torch.Tensor"]:
     """Read weights into the names of the backbone's architecture. Runs no code from the file.
 
     Raises:
-        Refused: the file holds no tensors, or they do not fit the architecture.
+        InvalidWeights: the file has no tensors, or they do not fit the architecture.
     """
     state = _read(weights.path)
     own = create_network(weights.backbone).state_dict()
     if weights.backbone in _PACKAGED and own.keys() != state.keys():
-        # The package names its tensors otherwise; their order and shapes are the same.
+        # The package has other names for its tensors, in the same order with the same shapes.
         state = dict(zip(own, state.values(), strict=False))
     misfits = [name for name in own if name not in state or state[name].shape != own[name].shape]
     if misfits:
-        raise Refused(
+        raise InvalidWeights(
             f"the weights {weights.path} do not fit {weights.backbone}",
             got=f"{len(misfits)} tensors that differ, the first is {misfits[0]}",
             expected=f"the {len(own)} tensors of the architecture",
@@ -140,7 +155,9 @@ def _read(path: Path) -> dict[str, "torch.Tensor"]:
         return dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # damaged bytes make the readers raise nearly anything
         got = f"{type(error).__name__}: {error}"[:200]
-        raise Refused(f"the weights {path} cannot be read", got, "a file of tensors", "replace the file") from error
+        raise InvalidWeights(
+            f"the weights {path} cannot be read", got, "a file of tensors", "replace the file"
+        ) from error
 
 
 def _usual_place(backbone: str) -> tuple[Path, str]:

@@ -1,10 +1,11 @@
-"""Exact nearest rows by a lower bound: few coordinates exclude nearly every row, the rest is compared in full.
+"""Exact nearest rows by a lower bound: a few coordinates exclude nearly every row, the others are compared in full.
 
-Points are turned into *short vectors*: their coordinates along the leading principal axes, and the norm of the rest.
-The distance of two short vectors is at most that of the points: along the axes it is a part of it, and the norms of two
-rests differ by no more than the rests do. Rows near one another form cells of 16, each with its bounding box in the
-first coordinates. A box that lies beyond a point's best row excludes a cell; then 16, 32 and 48 coordinates exclude
-rows; for those that are left the distance is computed from the differences of all features.
+Each point becomes a *short vector*: the norm of its residual, then its coordinates along the leading principal axes.
+The distance between two short vectors is a lower bound of the distance between the points: the axes are orthonormal,
+and the norms of two residuals differ by at most the distance between the residuals (triangle inequality). Rows near one
+another form cells of 16, each with a bounding box in the first coordinates. A cell is excluded if its box is farther
+away than the best row so far; then 16, 32 and 48 coordinates exclude rows. For the rows that are left, the distance is
+computed from the differences of all features.
 
 Importing this module imports numba: import it where it is used.
 
@@ -29,11 +30,17 @@ _UNIT = float(np.finfo(np.float32).eps) / 2  # the largest relative error of one
 
 @dataclass(frozen=True)
 class Axes:
-    """A centre and directions from it. Any will do for an exact search; principal axes make it fast.
+    """A centre and orthogonal directions. Any directions give an exact search; principal axes give a fast one.
 
     Attributes:
         mean: float32 (D,), the centre.
-        matrix: float32 (D, K - 1), its columns the axes; its largest singular value is below 1.
+        matrix: float32 (D, K - 1), the axes in its columns; its largest singular value is below 1.
+
+    Example:
+        >>> rows = np.random.default_rng(0).normal(size=(100, 8)).astype(np.float32)  # (M, D)
+        >>> axes = Axes.fit(rows)
+        >>> axes.matrix.shape, axes.shorten(rows).shape
+        ((8, 47), (100, 48))
     """
 
     mean: NDArray[np.float32]
@@ -41,7 +48,10 @@ class Axes:
 
     @classmethod
     def fit(cls, rows: NDArray[np.float32]) -> "Axes":
-        """Return the leading principal axes of rows, float32 (M, D), nearly: by a few steps of subspace iteration.
+        """Return approximate leading principal axes of rows, float32 (M, D), by subspace iteration.
+
+        Source: Halko, Martinsson, Tropp, "Finding structure with randomness", SIAM Review 2011, Algorithm 4.4, with a
+        start that is computed from the rows in place of a random one.
 
         Raises:
             ValueError: a value is not finite.
@@ -54,17 +64,17 @@ class Axes:
         centred /= max(float(np.abs(centred).max()), 1e-30)  # squares of large numbers leave the range of a float32
         depth = rows.shape[1]
         basis = np.eye(depth, min(depth, _AXES), dtype=np.float32)
-        basis += np.resize(centred, basis.shape[::-1]).T  # any start will do that is not blind to all that varies
+        basis += np.resize(centred, basis.shape[::-1]).T  # the start must not be orthogonal to everything that varies
         for _ in range(_STEPS):
             basis = np.linalg.qr(centred.T @ (centred @ basis))[0]
         turn = np.linalg.svd(centred @ basis, full_matrices=False)[2]  # rows: the largest variance first
         matrix = np.zeros((depth, _AXES), dtype=np.float32)
-        # A hair shorter than 1, so that no direction is stretched by the rounding to float32.
+        # Slightly shorter than 1, so that rounding to float32 stretches no direction.
         matrix[:, : len(turn)] = (basis @ turn.T) * np.float32(1 - 1e-5)
         return cls(mean.astype(np.float32), matrix)
 
     def shorten(self, points: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return short vectors, float64 (N, K): the norm of the rest, then the coordinates along the axes."""
+        """Return the short vectors of points, float32 (N, D): float64 (N, K)."""
         parts = np.array_split(points, -(-len(points) // _SAMPLE))
         return np.concatenate([self._shorten(part) for part in parts])
 
@@ -76,15 +86,24 @@ class Axes:
 
 
 class Cells:
-    """Rows of a bank, sorted into cells, for exact comparisons with many points."""
+    """Rows of a bank, sorted into cells, for exact comparisons with many points.
+
+    Example:
+        >>> rows = np.array([[0.0, 0.0], [3.0, 4.0]], dtype=np.float32)  # (M, D)
+        >>> cells = Cells(rows, Axes.fit(rows))
+        >>> squared, nearest = np.full(1, np.inf, dtype=np.float32), np.full(1, -1)  # nothing is known yet
+        >>> _ = cells.lower(np.array([[3.0, 3.0]], dtype=np.float32), squared, nearest)
+        >>> squared.tolist(), nearest.tolist()
+        ([1.0], [1])
+    """
 
     def __init__(self, rows: NDArray[np.float32], axes: Axes, first: int = 0) -> None:
         """Take the rows and sort them.
 
         Args:
             rows: float32 (M, D).
-            axes: fitted to these rows or to others like them.
-            first: the number of the first row, where they are part of a larger set.
+            axes: fitted to these rows or to similar ones.
+            first: the number of the first row, if the rows are part of a larger set.
 
         Raises:
             ValueError: a row is not finite.
@@ -111,23 +130,23 @@ class Cells:
     def lower(
         self, points: NDArray[np.float32], squared: NDArray[np.float32], nearest: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """Lower the distance of each point to the nearest row known so far, where one of these rows is nearer.
+        """Lower the distance of each point to the nearest row known so far, if one of these rows is nearer.
 
-        A row replaces the one known if its squared distance, computed in float32 from the differences of the features,
-        is smaller, or equal with a smaller number. So the result does not depend on what was compared before, on the
-        other points, or on the axes. Runs on the calling thread without Python's lock.
+        A row replaces the known one if its squared distance, computed in float32 from the differences of the features,
+        is smaller, or is equal and the row has a smaller number. So the result does not depend on the order of
+        comparisons, on other points or on the axes. It runs on the calling thread and releases Python's lock.
 
         Args:
             points: float32 (N, D).
-            squared: float32 (N,), Euclidean, squared, changed in place; infinite where nothing is known.
-            nearest: int64 (N,), the number of that row, changed in place; -1 where nothing is known.
+            squared: float32 (N,), squared Euclidean distances, changed in place; infinite if no row is known.
+            nearest: int64 (N,), the numbers of those rows, changed in place; -1 if no row is known.
 
         Returns:
-            int64 (4,): how many pairs of a point and a cell were compared by 16 coordinates, by 32 and by 48, and how
-            many pairs of a point and a row by all features.
+            int64 (4,): the numbers of point-cell pairs that were compared by 16, 32 and 48 coordinates, and the number
+            of point-row pairs that were compared by all features.
 
         Raises:
-            ValueError: a point is not finite, or so far away that its squared distance is not.
+            ValueError: a point is not finite, or its squared distance overflows.
         """
         work = np.zeros(STAGES + 1, dtype=np.int64)
         bad = kernels.lower(self._bank, np.ascontiguousarray(points).reshape(-1), squared, nearest, work)
@@ -137,24 +156,24 @@ class Cells:
 
 
 def _filled(array: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return an array with zeros behind it along each axis, of a shape."""
+    """Return an array, filled up with zeros at the end of each axis to a shape."""
     return np.pad(array, [(0, to - size) for size, to in zip(array.shape, shape, strict=True)])
 
 
 def _rounding(depth: int, reach: float) -> NDArray[np.float32]:
-    """Return what the float32 arithmetic of the search may be wrong by, float32 (4,).
+    """Return bounds of the rounding errors of the search's float32 arithmetic, float32 (4,).
 
-    By the standard bound (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1) a sum of n products is
-    wrong by at most n u / (1 - n u) times the sum of their magnitudes, u = 2^-24.
+    Source: Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1: the error of a sum of n products is
+    at most n u / (1 - n u) times the sum of their magnitudes, with u = 2^-24.
 
     Args:
         depth: D.
         reach: the largest norm of a row's short vector.
 
     Returns:
-        The error of a point's coordinates along the axes, as a share of its norm; the error of the square of the rest's
-        norm, as a share of the norm's square; the error of a row's short vector, Euclidean; and 1 + the share by which
-        a sum of squares may be wrong.
+        The error of a point's coordinates along the axes, relative to its norm; the error of the residual's squared
+        norm, relative to the squared norm; the Euclidean error of a row's short vector; and 1 + the relative error of
+        a sum of squares.
     """
     coordinates = np.sqrt(COORDINATES) * (depth + 4) * _UNIT
     rest = (depth + 4) * _UNIT + 3 * coordinates
@@ -163,9 +182,9 @@ def _rounding(depth: int, reach: float) -> NDArray[np.float32]:
 
 
 def _cells(short: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the rows in an order in which each 16 form a cell: halves along the coordinate that varies most.
+    """Return an order of the rows in which each 16 form a cell, by halving along the coordinate that varies most.
 
-    The last cell is filled up with copies of its last row.
+    Copies of its last row fill up the last cell.
     """
     order: list[NDArray[np.int64]] = []
     parts: list[NDArray[np.int64]] = [np.arange(len(short), dtype=np.int64)]

@@ -6,8 +6,8 @@ from numba import njit
 
 
 def compiled(function: Any) -> Any:
-    """Compile a function when it is first called, and keep the result for later processes where there is a place."""
+    """Compile a function at its first call, and cache the result for later processes if a folder can be written."""
     try:
         return njit(nogil=True, error_model="numpy", cache=True)(function)
-    except RuntimeError:  # neither this folder nor the user's cache can be written to
+    except RuntimeError:  # neither this folder nor the user's cache folder can be written
         return njit(nogil=True, error_model="numpy")(function)

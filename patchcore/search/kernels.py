@@ -1,8 +1,9 @@
-"""The compiled loops of the exact search; ``patchcore.search.bounds`` says what they compute, and why it is exact.
+"""The compiled loops of the exact search; ``patchcore.search.bounds`` describes the algorithm and why it is exact.
 
-Points are taken in tiles of 64 and compared cell by cell, so that a cell's rows come from memory once for all points
-that need them. Arrays are flat, and their indices are not checked. Importing this module imports numba; the first call
-compiles, or reads what an earlier process compiled: beside this file, or in the user's cache where that is read-only.
+Points are processed in tiles of 64 and compared cell by cell, so that a cell's rows are read from memory once for all
+points that need them. Arrays are flat, and indices are not checked. Importing this module imports numba; the first call
+compiles, or loads the code that an earlier process compiled and cached: beside this file, or in the user's cache folder
+if this folder is read-only.
 
 Letters: T points of a tile, D features, a multiple of 16, K coordinates of a short vector, C cells of 16 rows.
 """
@@ -36,14 +37,14 @@ COORDINATES = 48
 BOX = 8  # coordinates that a box bounds
 STAGES = COORDINATES // LANES
 VECTORS = "dae494419f48d340"
-"""Sha256 of vectors.py, its begin: to decide whether compiled code is old, numba looks at this file alone."""
+"""The first digits of the sha256 of simd.py: numba recompiles cached code only if this file changes."""
 
 
 class Bank(NamedTuple):
-    """The rows of a bank in cells, and what is needed to compare points with them.
+    """The rows of a bank in cells, with the constants for comparing points with them.
 
     Attributes:
-        width: features of a point, before it is filled up with zeros to D.
+        width: the number of features of a point, before zeros fill it up to D.
         depth: D.
         mean: float32 (D,), the centre of the axes.
         matrix: float32 (D, K), the axes; its first column is 0.
@@ -51,7 +52,7 @@ class Bank(NamedTuple):
         boxes: float32 (C, BOX, 2), the smallest and the largest coordinates in each cell.
         blocks: float32 (C, K, 16), the short vectors of the rows.
         rows: float32 (C 16, D), the rows.
-        numbers: int64 (C 16,), which row of the bank each is.
+        numbers: int64 (C 16,), the row numbers in the bank.
     """
 
     width: int
@@ -66,19 +67,19 @@ class Bank(NamedTuple):
 
 
 class _Tile(NamedTuple):
-    """Points at hand, and room to work.
+    """The points of one tile, and work space.
 
     Attributes:
-        points: float32 (T, D), as they are.
-        centred: float32 (4, D), four of them less the mean.
-        short: float32 (T, K), their short vectors.
-        columns: float32 (BOX, T), the first coordinates of these.
-        slack: float32 (T,), what a distance between short vectors may be wrong by.
-        limits: float32 (T,), squared distance of short vectors beyond which a row is excluded.
-        starts: float32 (T,), squared distance to the nearest box of points of which nothing is known, else -1.
-        bounds: float32 (C, T), squared distance of every point to every box; infinite once the pair was compared.
-        listed: int64 (T,), points under comparison with a cell.
-        sums: float32 (T, 16), their squared distances to its rows as far as they are known.
+        points: float32 (T, D), the points.
+        centred: float32 (4, D), four of them minus the mean.
+        short: float32 (T, K), the short vectors.
+        columns: float32 (BOX, T), the first coordinates of the short vectors.
+        slack: float32 (T,), the largest error of a distance between short vectors.
+        limits: float32 (T,), the squared distance of short vectors above which a row is excluded.
+        starts: float32 (T,), the squared distance to the nearest box if no row is known yet; else -1.
+        bounds: float32 (C, T), the squared distance of every point to every box; infinite after the comparison.
+        listed: int64 (T,), the points that are compared with the current cell.
+        sums: float32 (T, 16), partial squared distances of the listed points to the cell's rows.
     """
 
     points: NDArray[np.float32]
@@ -95,7 +96,7 @@ class _Tile(NamedTuple):
 
 @compiled
 def _squared_distance(a, i, b, j, depth):  # type: ignore[no-untyped-def]
-    """Return the squared distance of D numbers of a from i on and of b from j on, in 16 interleaved sums."""
+    """Return the squared distance between D numbers of a from i on and D of b from j on, in 16 interleaved sums."""
     squares = fill(np.float32(0))
     for d in range(0, depth, LANES):
         difference = subtract(load(a, i + d), load(b, j + d))
@@ -113,7 +114,7 @@ def _squared_norm(a, i, depth):  # type: ignore[no-untyped-def]
 
 @compiled
 def _copy(bank, tile, source, i, t):  # type: ignore[no-untyped-def]
-    """Copy a point into its place in the tile, and centred into one of four places."""
+    """Copy a point to its place in the tile, and the centred point to one of four places."""
     target = t * bank.depth
     for d in range(0, bank.width - LANES + 1, LANES):
         store(load(source, i + d), tile.points, target + d)
@@ -126,7 +127,7 @@ def _copy(bank, tile, source, i, t):  # type: ignore[no-untyped-def]
 
 @compiled
 def _project(bank, tile, t):  # type: ignore[no-untyped-def]
-    """Write the coordinates of four centred points, from t on: four, for the matrix leaves the nearest cache."""
+    """Write the coordinates of four centred points, from t on: four share one read of the matrix."""
     depth, centred = bank.depth, tile.centred
     for k in range(0, COORDINATES, LANES):
         first = second = third = fourth = fill(np.float32(0))
@@ -144,11 +145,11 @@ def _project(bank, tile, t):  # type: ignore[no-untyped-def]
 
 @compiled
 def _add_rest(bank, tile, t):  # type: ignore[no-untyped-def]
-    """Complete a short vector by the norm of the rest; return whether all of it is finite."""
+    """Complete a short vector with the norm of the residual; return whether all values are finite."""
     norm = _squared_norm(tile.centred, t % 4 * bank.depth, bank.depth)
     along = _squared_norm(tile.short, t * COORDINATES, COORDINATES)
     rest = np.sqrt(max(norm - along, np.float32(0)))
-    unsure = bank.rounding[1] * norm  # of the square: of the root itself it is this over the root, or its own root
+    unsure = bank.rounding[1] * norm  # the square's error; the root's is this / root, at most its square root
     tile.short[t * COORDINATES] = rest
     root = max(rest, np.sqrt(unsure)) + np.float32(1e-30)
     tile.slack[t] = bank.rounding[0] * np.sqrt(norm) + bank.rounding[2] + unsure / root
@@ -159,7 +160,7 @@ def _add_rest(bank, tile, t):  # type: ignore[no-untyped-def]
 
 @compiled
 def _take(bank, tile, source, first, count):  # type: ignore[no-untyped-def]
-    """Fill the tile; return -1, or the number of a point that is not finite."""
+    """Fill the tile; return -1, or the number of the first point that is not finite."""
     for group in range(0, count, 4):
         four = range(group, min(group + 4, count))
         for t in four:
@@ -189,15 +190,15 @@ def _bound_cells(bank, tile, cells):  # type: ignore[no-untyped-def]
 
 @compiled
 def _limit(bank, squared, slack):  # type: ignore[no-untyped-def]
-    """Return the largest squared distance of a short vector whose row may be at most ``squared`` away."""
+    """Return the largest squared distance of short vectors at which the row can still be within ``squared``."""
     root = np.sqrt(squared * bank.rounding[3]) + slack
-    return root * root * bank.rounding[3] + np.float32(1e-36)  # below that a square is no longer rounded by a share
+    return root * root * bank.rounding[3] + np.float32(1e-36)  # for denormal squares
 
 
 @compiled
 def _sift(bank, tile, cell, points, work):  # type: ignore[no-untyped-def]
-    """List the points (given as bits) that some row of a cell may be near to; return how many there are."""
-    # What is left after each 16 coordinates moves up, without a branch that the processor would have to guess.
+    """List the points (given as bits) for which a row of the cell may be nearest; return how many there are."""
+    # The points that are left after each 16 coordinates move up without a branch that could be mispredicted.
     block = load_block(bank.blocks, cell * COORDINATES * LANES)
     asked = left = 0
     while points:
@@ -225,7 +226,7 @@ def _sift(bank, tile, cell, points, work):  # type: ignore[no-untyped-def]
 
 @compiled
 def _compare(bank, tile, cell, left, squared, nearest, work):  # type: ignore[no-untyped-def]
-    """Compute the distances of the listed points to the rows of a cell that are left, and keep what is nearer."""
+    """Compute the distances of the listed points to the rows that are left, and keep the nearest."""
     for place in range(left):
         t = tile.listed[place]
         sums = load(tile.sums, place * LANES)
@@ -245,12 +246,12 @@ def _compare(bank, tile, cell, left, squared, nearest, work):  # type: ignore[no
 
 @compiled
 def _search(bank, tile, cells, squared, nearest, work):  # type: ignore[no-untyped-def]
-    """Compare the points of a tile with all rows that their boxes do not exclude."""
+    """Compare the points of a tile with the rows of all cells that their boxes do not exclude."""
     for t in range(TILE):
         tile.limits[t] = _limit(bank, squared[t], tile.slack[t]) if t < len(squared) else np.float32(-1)
         if tile.limits[t] < np.inf:
             tile.starts[t] = -1
-    # First the cell whose box is nearest, for a good start; then every cell that cannot be excluded.
+    # First the cell with the nearest box, for a small limit; then every cell that cannot be excluded.
     for thresholds in (tile.starts, tile.limits):
         for cell in range(cells):
             points = 0
@@ -272,9 +273,9 @@ def _new_tile(depth, cells):  # type: ignore[no-untyped-def]
 
 @compiled
 def lower(bank, points, squared, nearest, work):  # type: ignore[no-untyped-def]
-    """Lower each point's squared distance, and the number of its nearest row, where a row of the bank is nearer.
+    """Lower each point's squared distance, and the number of its nearest row, if a row of the bank is nearer.
 
-    Returns -1, or the number of a point that is not finite; what came before it is done then.
+    Returns -1, or the number of the first point that is not finite; the points before it are done.
     """
     cells = len(bank.numbers) // LANES
     tile = _new_tile(bank.depth, cells)

@@ -1,1 +1,1 @@
-"""What computes a network: torch or OpenVINO, behind one protocol."""
+"""The runtimes that compute a network: torch and OpenVINO, behind one protocol."""

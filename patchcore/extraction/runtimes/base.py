@@ -1,7 +1,7 @@
-"""What runs a network: torch or OpenVINO, behind one small interface.
+"""The protocol of a runtime, and which runtimes are installed.
 
-A runtime takes a batch of a fixed size from pixels to patch features on one thread; batches run side by side. Which
-one is at work, its release and its precision are part of what identifies an extractor: their last bits differ.
+A runtime computes the patch features of a batch of a fixed size on one thread; batches run in parallel. Its name,
+release and precision are part of an extractor's identity, because results differ in the last bits.
 """
 
 import importlib.util
@@ -25,7 +25,7 @@ class Runtime(Protocol):
         """Return the patch features of a batch, computed on one thread.
 
         Args:
-            images: uint8 (B, S, S, 3), red, green, blue, 0 to 255; B and S as the runtime was made for.
+            images: uint8 (B, S, S, 3), red, green, blue, 0 to 255; the runtime was made for these B and S.
 
         Returns:
             float32 (B, h, w, D), contiguous, owned by the caller.
@@ -34,12 +34,12 @@ class Runtime(Protocol):
 
 
 def importable(runtime: RuntimeName) -> bool:
-    """Say whether a runtime is installed; it is not imported, which would cost seconds."""
+    """Return whether a runtime is installed, without importing it, which takes seconds."""
     return importlib.util.find_spec(runtime) is not None
 
 
 def resolve_runtime(asked: Literal["auto", "torch", "openvino"]) -> RuntimeName:
-    """Return the runtime that params.yaml stands for: ``auto`` is OpenVINO where it is installed, else torch."""
+    """Return the runtime that params.yaml names; ``auto`` is OpenVINO if it is installed, else torch."""
     if asked != "auto":
         return asked
     return "openvino" if importable("openvino") else "torch"
@@ -55,12 +55,12 @@ def release_of(runtime: RuntimeName) -> str:
 
 
 def other_runtime(runtime: RuntimeName) -> RuntimeName:
-    """Return the one that a runtime is compared with."""
+    """Return the other runtime, which a runtime is compared with."""
     return _RUNTIMES[1 - _RUNTIMES.index(runtime)]
 
 
 def default_cache() -> Path:
-    """Return the folder of what a machine keeps between runs: PATCHCORE_CACHE, else the user's cache folder."""
+    """Return the folder that caches converted networks: PATCHCORE_CACHE, else one in the user's cache folder."""
     from patchcore.config.settings import read_settings
 
     settings = read_settings()

@@ -1,7 +1,7 @@
-"""OpenVINO as a runtime: one thread a stream, one stream a core. The only module that imports it.
+"""OpenVINO as a runtime, with one stream of one thread for each core. The only module that imports OpenVINO.
 
-A network is converted from torch once, to OpenVINO's own format (a text that describes the graph, and its constants),
-which is kept; see `patchcore.extraction.runtimes.openvino_cache`. From then on torch is not needed.
+A network is converted from torch once, to OpenVINO's own format (a text for the graph, and its constants), which is
+cached; see `patchcore.extraction.runtimes.openvino_cache`. After that, torch is not needed.
 """
 
 import os
@@ -47,7 +47,7 @@ class OpenVinoRuntime:
         options = {
             "NUM_STREAMS": cores,
             "INFERENCE_NUM_THREADS": cores,
-            # Named on purpose: left alone, OpenVINO takes bfloat16 wherever the CPU has it.
+            # Without this hint OpenVINO uses bfloat16 if the CPU has it.
             "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
         }
         compiled = _core().compile_model(model, "CPU", options)
@@ -60,7 +60,7 @@ class OpenVinoRuntime:
         request = self._requests.get()
         try:
             request.infer({0: images}, share_inputs=True)
-            return np.array(request.get_output_tensor().data)  # a copy: the next call writes over the request's own
+            return np.array(request.get_output_tensor().data)  # a copy: the next call overwrites the tensor
         finally:
             self._requests.put(request)
 
@@ -75,7 +75,7 @@ def convert(network: "torch.nn.Module", shape: tuple[int, int, int, int]) -> Gra
     openvino = _openvino()
     example = torch.zeros(shape, dtype=torch.uint8)
     with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch wants to replace tracing; the other way takes three times as long
+        warnings.simplefilter("ignore")  # tracing is deprecated, but torch.export takes three times as long
         traced: Any = torch.jit.trace(  # type: ignore[no-untyped-call]
             network.eval(), example, check_trace=False
         )
@@ -87,7 +87,7 @@ def convert(network: "torch.nn.Module", shape: tuple[int, int, int, int]) -> Gra
 
 
 def has_bfloat16() -> bool:
-    """Say whether OpenVINO has bfloat16 instructions on this CPU."""
+    """Return whether OpenVINO has bfloat16 instructions on this CPU."""
     return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
@@ -97,7 +97,7 @@ def _core() -> Any:
 
 
 def _openvino() -> Any:
-    # OpenVINO tells its makers of every import and conversion through this package; without it, it does not.
+    # OpenVINO reports each import and conversion through this package; without the package it does not.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 

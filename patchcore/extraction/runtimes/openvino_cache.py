@@ -1,9 +1,9 @@
-"""Converted networks on disk, each under the fingerprint of its extractor: converting takes seconds, reading does not.
+"""Converted networks on disk, by the fingerprint of their extractor: reading one spares a conversion of seconds.
 
     <folder>/graphs/<fingerprint>/graph.xml, graph.bin     OpenVINO's own format; nothing in it is code
     <folder>/graphs/<fingerprint>/digests.json             the sha256 of both
 
-A cache: what is missing or damaged is converted again, and a folder that cannot be written costs time, nothing else.
+A network that is missing or damaged is converted again. A folder that cannot be written costs only time.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ _log = logging.getLogger(__name__)
 
 
 def cached_graph(folder: Path, fingerprint: str, convert: Callable[[], Graph]) -> Graph:
-    """Return a converted network, from the cache where it is there and whole.
+    """Return a converted network, from the cache if it is there and undamaged.
 
     Args:
-        folder: of the cache.
-        fingerprint: of the extractor; all that the graph is made from and by.
-        convert: makes the graph when the cache has none.
+        folder: the folder of the cache.
+        fingerprint: the extractor's fingerprint, 64 hexadecimal digits; it covers all that the graph depends on.
+        convert: makes the graph if the cache does not have it.
     """
     place = folder / "graphs" / fingerprint
     if (graph := _read(place)) is not None:

@@ -1,4 +1,4 @@
-"""Which precision this machine can compute in."""
+"""The precisions that this machine can compute in."""
 
 import logging
 from functools import lru_cache
@@ -9,9 +9,9 @@ _log = logging.getLogger(__name__)
 
 
 def resolve_precision(runtime: RuntimeName, asked: Precision) -> Precision:
-    """Return the precision that this machine can compute in; where it is another than asked for, a warning says so.
+    """Return the precision to use: the one asked for, or float32, with a warning, if this CPU cannot compute in it.
 
-    The answer, not the question, is what an extractor is known by: results of the two never mix.
+    The returned precision is part of the extractor's identity, so results of the two never mix.
     """
     if computes(runtime, asked):
         return asked
@@ -21,7 +21,7 @@ def resolve_precision(runtime: RuntimeName, asked: Precision) -> Precision:
 
 @lru_cache
 def computes(runtime: RuntimeName, precision: Precision) -> bool:
-    """Say whether an installed runtime has the instructions for a precision on this CPU."""
+    """Return whether a runtime is installed and has the instructions for a precision on this CPU."""
     if precision == "float32":
         return True
     if not importable(runtime):

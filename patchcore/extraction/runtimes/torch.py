@@ -1,4 +1,4 @@
-"""torch as a runtime: one thread a call, channels last, batch norm folded into the convolution before it."""
+"""torch as a runtime: one thread for each call, channels last, batch norms folded into convolutions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ class TorchRuntime:
     """A network of `patchcore.extraction.network.patch_network`, run by torch."""
 
     def __init__(self, network: "torch.nn.Module", precision: Precision) -> None:
-        """Take the network; it is changed."""
+        """Take the network, and change it in place."""
         import torch
 
         self._type = torch.bfloat16 if precision == "bfloat16" else None
@@ -34,14 +34,14 @@ class TorchRuntime:
 
 
 def has_bfloat16() -> bool:
-    """Say whether torch has bfloat16 instructions on this CPU."""
+    """Return whether torch has bfloat16 instructions on this CPU."""
     import torch
 
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _fold_batch_norms(network: "torch.nn.Module") -> None:
-    """Fold each batch norm into the convolution before it: one pass over the pixels less for each."""
+    """Fold each batch norm into the preceding convolution, which spares one pass over the pixels."""
     import torch
     from torch.fx import GraphModule
     from torch.nn.utils.fusion import fuse_conv_bn_eval
