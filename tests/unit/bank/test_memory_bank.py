@@ -159,7 +159,7 @@ def test_the_other_runtime_scores_where_the_two_were_found_to_agree(built: Path,
 def test_other_weights_than_the_banks_are_refused(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = find_weights("efficientnet_lite1").path
     monkeypatch.setattr(weights, "_usual_place", lambda _: (tmp_path / "none", "0" * 64))
-    with pytest.raises(Refused, match="that this bank was built with are not here") as caught:
+    with pytest.raises(Refused, match="that this bank was built with are missing") as caught:
         _ = MemoryBank.load(built, weights=other).extractor
     assert str(other) in caught.value.got
 

@@ -266,4 +266,4 @@ def test_a_value_that_is_not_finite_is_refused(value: float, row: int) -> None:
 def test_a_changed_vector_expression_changes_the_file_that_uses_it() -> None:
     """Numba looks at the file of a function alone to see whether what it compiled is old."""
     expressions = hashlib.sha256(Path(simd.__file__).read_bytes()).hexdigest()
-    assert expressions.startswith(pools.VECTORS), f'write VECTORS = "{expressions[:16]}" into patchcore/pools.py'
+    assert expressions.startswith(pools.VECTORS), f'write VECTORS = "{expressions[:16]}" into patchcore/coreset/pool.py'

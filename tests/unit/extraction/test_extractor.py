@@ -78,9 +78,9 @@ def test_the_weights_of_then_are_asked_for(
 ) -> None:
     config = open_extractor(resnet_params).config
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(Refused, match="the weights of resnet18 that this bank was built with are not here"):
+    with pytest.raises(Refused, match="the weights of resnet18 that this bank was built with are missing"):
         extractor_of(config)
-    with pytest.raises(Refused, match="are not here"):
+    with pytest.raises(Refused, match="are missing"):
         extractor_of(config.model_copy(update={"weights_sha256": "0" * 64}), resnet_params.weights)
 
 
