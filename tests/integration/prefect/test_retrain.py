@@ -189,8 +189,8 @@ def _unlistable(_: Path) -> None:
     raise PermissionError(13, "Permission denied")
 
 
-@pytest.mark.parametrize("name", ["tell", "anchor_ledger"])
-def test_what_fails_after_a_promotion_makes_no_failure_of_it(
+@pytest.mark.parametrize("name", ["publish", "anchor_ledger"])
+def test_an_error_after_a_promotion_does_not_record_a_failed_retrain(
     without_stages: Services, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     def fail(*_: object) -> None:
