@@ -27,7 +27,7 @@ class Promotions(LedgerRepository):
         *,
         expected: int | None,
         reason: str,
-        verdict: Mapping[str, Any],
+        verdict: Mapping[str, object],
         who: str,
         forced: bool = False,
         proposal: int | None = None,

@@ -22,7 +22,7 @@ def retrained(result: RetrainResult) -> None:
             *metric_rows(metrics),
             ("threshold", number(result.threshold)),
             ("bank rows", bank_rows(int(metrics["bank_rows"] or 0), metrics)),
-            ("covering radius", number(float(metrics["covering_radius"] or 0))),
+            ("every patch within", f"{number(float(metrics['covering_radius'] or 0))} of a row"),
         ],
     )
     _show_gate(result.gate, forced=result.forced)
