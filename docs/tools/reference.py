@@ -154,15 +154,24 @@ def python_api() -> Iterator[str]:
 
 
 def schemas() -> Iterator[str]:
-    """Yield a table of the keys of every command's JSON, and a link to the schema."""
+    """Yield a table of the keys of every command's JSON, one of each object in it, and a link to the schema."""
     for file in sorted(SCHEMAS.glob("*.json")):
         schema = json.loads(file.read_text(encoding="utf-8"))
-        yield from ("", f"### `{file.stem.replace('_', ' ')}`", "")
-        if "description" in schema:
-            yield from (_words(schema["description"].split("\n\n")[0]), "")
-        yield from (f"[JSON Schema](schemas/{file.name})", "", "| key | type | meaning |", "|---|---|---|")
-        for name, field in schema.get("properties", {}).items():
-            yield f"| `{name}` | {_cell(_json_kind(field))} | {_cell(_words(field.get('description', '')))} |"
+        yield from ("", f"## `{file.stem.replace('_', ' ')}`", "")
+        yield from _json_object(schema)
+        for name, kind in schema.get("$defs", {}).items():
+            if "properties" in kind:
+                yield from ("", f"**`{name}`**", "")
+                yield from _json_object(kind)
+        yield from ("", f"[JSON Schema](schemas/{file.name})", "")
+
+
+def _json_object(schema: dict[str, Any]) -> Iterator[str]:
+    if "description" in schema:
+        yield from (_words(schema["description"].split("\n\n")[0]), "")
+    yield from ("| key | type | meaning |", "|---|---|---|")
+    for name, field in schema.get("properties", {}).items():
+        yield f"| `{name}` | {_cell(_json_kind(field))} | {_cell(_words(field.get('description', '')))} |"
 
 
 def _json_kind(field: dict[str, Any]) -> str:
@@ -170,9 +179,11 @@ def _json_kind(field: dict[str, Any]) -> str:
         return f"`{field['$ref'].rsplit('/', 1)[1]}`"
     if "anyOf" in field:
         return " or ".join(_json_kind(each) for each in field["anyOf"])
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
     if field.get("type") == "array":
         return f"array of {_json_kind(field.get('items', {}))}"
-    return f"{field.get('type', 'any')}"
+    return str(field.get("const") or field.get("type", "any"))
 
 
 def decisions() -> Iterator[str]:
