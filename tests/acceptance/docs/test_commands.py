@@ -20,7 +20,7 @@ _PAGES = sorted(
 # A command in a code block or between backticks, up to its end or a comment; not the text that a ledger record begins
 # with.
 _COMMAND = re.compile(
-    r"(?:^(?:\$ )?|`(?:[A-Z_]+=\S+ )*)patchcore (?!ledger |--version)((?:[^`\n#]|#\S)*)", re.MULTILINE
+    r"(?:^(?:\$ )?|`(?:[A-Z_]+=\S+ )*)patchcore (?!ledger )((?:[^`\n#]|#\S)*)", re.MULTILINE
 )
 _HISTORY = {"decisions"}  # a decision may name a command of its time
 
@@ -41,7 +41,7 @@ def _problems(line: str) -> Iterator[str]:
     """Yield what is wrong with a command line: ``score bottle FOLDER --batch ID``, or ``audit verify, anchor``."""
     command: Any = typer.main.get_command(app)
     words = re.sub(r'"[^"]*"', "TEXT", line).split()
-    while words and hasattr(command, "list_commands") and re.fullmatch(r"[a-z-]+,?", words[0]):
+    while words and hasattr(command, "list_commands") and re.fullmatch(r"[a-z][a-z-]*,?", words[0]):
         names = command.list_commands(None)
         together = words.pop(0)
         if together.rstrip(",") not in names:
