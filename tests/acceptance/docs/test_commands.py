@@ -19,9 +19,7 @@ _PAGES = sorted(
 )
 # A command in a code block or between backticks, up to its end or a comment; not the text that a ledger record begins
 # with.
-_COMMAND = re.compile(
-    r"(?:^(?:\$ )?|`(?:[A-Z_]+=\S+ )*)patchcore (?!ledger )((?:[^`\n#]|#\S)*)", re.MULTILINE
-)
+_COMMAND = re.compile(r"(?:^(?:\$ )?|`(?:[A-Z_]+=\S+ )*)patchcore (?!ledger )((?:[^`\n#]|#\S)*)", re.MULTILINE)
 _HISTORY = {"decisions"}  # a decision may name a command of its time
 
 
