@@ -113,7 +113,7 @@ class Workspace:
         yield self.state / "facts"
         for category in categories:
             yield from (self.category(category), self.reports(category), self.root / "work" / category)
-            yield from (self.covers(category), self.state / "digests" / category)
+            yield from (self.covers(category), self.state / "digests" / category, self.withdrawals(category))
 
     def dvc_object(self, md5: str) -> Path:
         """What DVC keeps of this content; of a folder (its md5 ends in .dir) it is a list of its files."""
@@ -188,6 +188,10 @@ class Workspace:
     def watched(self, category: str) -> Path:
         """The files of the drop folder that a retrain was started for; see `patchcore.lifecycle.intake.drop_watch`."""
         return self.state / "watched" / f"{category}.json"
+
+    def withdrawals(self, category: str) -> Path:
+        """The withdrawals that began and are not recorded yet; see `patchcore.lifecycle.intake.withdrawal`."""
+        return self.state / "withdrawals" / category
 
     # What comes in and goes out.
     def drop(self, category: str) -> Path:

@@ -89,7 +89,7 @@ def withdraw(services: Services, category: str, image: str, reason: str) -> With
     workspace = services.workspace
     source = workspace.root / target.path
     place = workspace.quarantine(category) / f"{target.sha256[:12]}-{source.name}"
-    pending = _pending_folder(services, category) / f"{target.sha256}.json"
+    pending = workspace.withdrawals(category) / f"{target.sha256}.json"
     if target.present:
         write_json(pending, asdict(_Pending(target.path, target.sha256, target.after)))
         _write_note(place, target, reason)  # first: an image in quarantine always has a note
@@ -178,14 +178,10 @@ def _find(services: Services, category: str, image: str) -> Target:
 _PENDING = TypeAdapter(_Pending)
 
 
-def _pending_folder(services: Services, category: str) -> Path:
-    return services.workspace.state / "withdrawals" / category
-
-
 def _begun(services: Services, category: str) -> list[_Pending]:
     """Return the withdrawals that killed commands began and did not finish."""
     found = []
-    for file in sorted(_pending_folder(services, category).glob("*.json")):
+    for file in sorted(services.workspace.withdrawals(category).glob("*.json")):
         with suppress(ValueError):  # a file that no command wrote
             found.append(_PENDING.validate_python(read_json(file)))
     return found
