@@ -13,7 +13,6 @@ from flows.retries import unless_refused
 from patchcore.adapters.ledger.records import DatasetVersion, Event
 from patchcore.errors import PatchcoreError
 from patchcore.lifecycle import events
-from patchcore.lifecycle.anchor_result import AnchorResult
 from patchcore.lifecycle.dataset_records import note_arrivals, record_dataset
 from patchcore.lifecycle.git_commits import commit_images
 from patchcore.lifecycle.intake import ingest as intake
@@ -58,7 +57,7 @@ def ingest(workspace: str, category: str, folder: str | None = None, settle: flo
             dataset_version=dataset.number,
             dataset_sha256=dataset.sha256,
             normals=dataset.normals,
-            anchored=AnchorResult.model_validate(anchored),
+            anchored=anchored,
         )
 
 

@@ -7,7 +7,6 @@ from flows import gate
 from flows.anchor import anchor_ledger
 from flows.artifacts import leave_markdown
 from flows.retrain import check_services
-from patchcore.lifecycle.anchor_result import AnchorResult
 from patchcore.lifecycle.bank_cache import bank_record
 from patchcore.lifecycle.production import promotion
 from patchcore.lifecycle.production.promotion import Rollback
@@ -54,7 +53,7 @@ def promote(
             decision=done.decision,
             proposal=done.proposal,
             reconciled=done.reconciled,
-            anchored=AnchorResult.model_validate(anchor_ledger(workspace)),
+            anchored=anchor_ledger(workspace),
         )
 
 
@@ -92,7 +91,7 @@ def rollback(workspace: str, category: str, reason: str, to: int | None = None) 
             decision=decision.sequence,
             repeated=done.repeated,
             reconciled=tuple(reconciled),
-            anchored=AnchorResult.model_validate(anchor_ledger(workspace)),
+            anchored=anchor_ledger(workspace),
         )
 
 

@@ -16,7 +16,6 @@ from flows.retries import unless_refused
 from patchcore._util.files import read_json
 from patchcore.adapters.ledger.records import Event
 from patchcore.lifecycle import events
-from patchcore.lifecycle.anchor_result import AnchorResult
 from patchcore.lifecycle.bank_cache import bank_record
 from patchcore.lifecycle.dataset_records import note_arrivals
 from patchcore.lifecycle.git_commits import commit_reports
@@ -83,7 +82,7 @@ def retrain(workspace: str, category: str, drop: bool = False, rebuild: bool = F
             decision=done.decision,
             proposal=done.proposal,
             reconciled=done.reconciled,
-            anchored=AnchorResult.model_validate(anchor_ledger(workspace)),
+            anchored=anchor_ledger(workspace),
         )
 
 

@@ -10,7 +10,6 @@ from flows.artifacts import leave_table
 from flows.gate import reconcile
 from flows.retries import unless_refused
 from patchcore.adapters.ledger.records import Production, RecordedBatch
-from patchcore.lifecycle.anchor_result import AnchorResult
 from patchcore.lifecycle.batch_inputs import Received, receive
 from patchcore.lifecycle.batch_results import BatchResults, batch_results
 from patchcore.lifecycle.scoring import batches, checks
@@ -53,7 +52,7 @@ def score(workspace: str, category: str, folder: str, batch: str, rescore_reason
             result = score_images(services, scorer, batch, images, rescore_reason)
         else:
             result = batch_results(known, services.ledger.scorings(batch))
-        anchored = AnchorResult.model_validate(anchor_ledger(workspace, git=False))
+        anchored = anchor_ledger(workspace, git=False)
         return ScoreResult(
             **dict(result), recorded_before=known is not None, reconciled=tuple(reconciled), anchored=anchored
         )

@@ -43,8 +43,7 @@ def withdraw(
     """Quarantine a mislabelled normal image; the next bank excludes it."""
 
     def work() -> Outcome[WithdrawalReport]:
-        from patchcore.lifecycle.anchor_result import AnchorResult
-        from patchcore.lifecycle.evidence.anchoring import anchor_and_tell
+        from patchcore.lifecycle.evidence.anchoring import anchor_after_change
         from patchcore.lifecycle.intake.withdrawal import withdraw as take_out
         from patchcore.lifecycle.mlflow_events import log_events_or_warn
 
@@ -63,7 +62,7 @@ def withdraw(
                 dataset_version=taken.dataset.number,
                 dataset_sha256=taken.dataset.sha256,
                 normals=taken.dataset.normals,
-                anchored=AnchorResult.model_validate(anchor_and_tell(services)),
+                anchored=anchor_after_change(services),
             )
         return Outcome(report)
 

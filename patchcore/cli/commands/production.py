@@ -8,7 +8,6 @@ from patchcore.cli.commands.options import Category, Json, Place, opened
 from patchcore.cli.display import production as display
 from patchcore.cli.result import Outcome, finish
 from patchcore.errors import ContradictingOptions, GateRefused, MissingReason
-from patchcore.lifecycle.anchor_result import AnchorResult
 from patchcore.lifecycle.production.results import PromotionResult, ReconcileResult, RetrainResult, RollbackResult
 
 _BY_HAND = "promoted by hand"
@@ -92,7 +91,7 @@ def reconcile(category: Category, json: Json = False, workspace: Place = None) -
     """Repair MLflow so that it matches the ledger: alias, tags and runs."""
 
     def work() -> Outcome[ReconcileResult]:
-        from patchcore.lifecycle.evidence.anchoring import anchor_and_tell
+        from patchcore.lifecycle.evidence.anchoring import anchor_after_change
         from patchcore.lifecycle.production.reconciliation import reconcile_all
 
         with opened(workspace, category) as services:
@@ -103,7 +102,7 @@ def reconcile(category: Category, json: Json = False, workspace: Place = None) -
                     category=category,
                     production=production.version if production else None,
                     reconciled=tuple(repaired),
-                    anchored=AnchorResult.model_validate(anchor_and_tell(services, git=False)),
+                    anchored=anchor_after_change(services, git=False),
                 )
             )
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from patchcore.cli.commands.options import Json, Place, place_of
+from patchcore.cli.commands.options import Json, Place, opened
 from patchcore.cli.display import scoring as display
 from patchcore.cli.result import Outcome, finish
 from patchcore.errors import BatchIncomplete, NotReproduced, Refused
@@ -24,15 +24,13 @@ def replay(
     """Score a recorded batch again with the same bank, and compare every number."""
 
     def work() -> "Outcome[ReplayResult]":
-        from patchcore.lifecycle.anchor_result import AnchorResult
-        from patchcore.lifecycle.evidence.anchoring import anchor_and_tell
+        from patchcore.lifecycle.evidence.anchoring import anchor_after_change
         from patchcore.lifecycle.scoring.replay import replay as score_again
         from patchcore.lifecycle.scoring.results import ReplayResult
-        from patchcore.lifecycle.services import services_of
 
-        with services_of(place_of(workspace).root) as services:
+        with opened(workspace) as services:
             record = score_again(services, batch, scoring, folder)
-            anchored = AnchorResult.model_validate(anchor_and_tell(services, git=False))
+            anchored = anchor_after_change(services, git=False)
         result = ReplayResult(**dict(record), anchored=anchored)
         return Outcome(result, None if result.ok else _refusal(result))
 
@@ -52,9 +50,8 @@ def explain(
 
     def work() -> "Outcome[ExplainResult]":
         from patchcore.lifecycle.scoring.explain import explain as explain_score
-        from patchcore.lifecycle.services import services_of
 
-        with services_of(place_of(workspace).root) as services:
+        with opened(workspace) as services:
             return Outcome(explain_score(services, batch, image, output=output, scoring=scoring, folder=folder))
 
     return finish(work, as_json=json, show=display.explained)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from patchcore.cli.commands.options import Category, Json, Place, place_of
+from patchcore.cli.commands.options import Category, Json, Place, opened
 from patchcore.cli.display import scoring as display
 from patchcore.cli.result import Outcome, finish
 from patchcore.errors import ContradictingOptions, UsageError
@@ -33,11 +33,9 @@ def score(
 
     def work() -> "Outcome[ScoreResult]":
         from patchcore.lifecycle.scoring.checks import check_batch
-        from patchcore.lifecycle.services import services_of
 
         again, images = _check_rescore(reason, rescore=rescore), folder.resolve()
-        with services_of(place_of(workspace).root) as services:
-            services.params.require(category)
+        with opened(workspace, category) as services:
             check_batch(services, category, images, batch, again)  # before the import of Prefect, which takes seconds
             from flows.score import score as flow
 
@@ -60,16 +58,14 @@ def override(
     """Record a person's decision about an image; the bank's decision stays recorded too."""
 
     def work() -> "Outcome[OverrideResult]":
-        from patchcore.lifecycle.anchor_result import AnchorResult
-        from patchcore.lifecycle.evidence.anchoring import anchor_and_tell
+        from patchcore.lifecycle.evidence.anchoring import anchor_after_change
         from patchcore.lifecycle.scoring.overrides import override as record_override
         from patchcore.lifecycle.scoring.results import OverrideResult
-        from patchcore.lifecycle.services import services_of
 
         _check_decision(anomalous=anomalous, normal=normal)
-        with services_of(place_of(workspace).root) as services:
+        with opened(workspace) as services:
             record = record_override(services, batch, image, anomalous=anomalous, reason=reason)
-            anchored = AnchorResult.model_validate(anchor_and_tell(services, git=False))
+            anchored = anchor_after_change(services, git=False)
         return Outcome(OverrideResult(**dict(record), anchored=anchored))
 
     return finish(work, as_json=json, show=display.overridden)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from patchcore._util.files import sync, write_bytes
 from patchcore.adapters.ledger.evidence_records import Checkpoint
@@ -83,11 +82,6 @@ def anchor_after_change(services: Services, *, git: bool = True) -> AnchorResult
     return AnchorResult(
         size=done.checkpoint.size, head=done.checkpoint.head, places=done.places, failures=done.failures
     )
-
-
-def anchor_and_tell(services: Services, *, git: bool = True) -> dict[str, Any]:
-    """Return the result of `anchor_after_change` by its keys."""
-    return anchor_after_change(services, git=git).model_dump(mode="json")
 
 
 def anchors(services: Services, categories: Iterable[str] = ()) -> AnchorsRead:
