@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
+_ATTRIBUTES = "\n\nAttributes:\n"
 _ATTRIBUTE = re.compile(r"^ {4}(\w+): ", re.MULTILINE)
 
 
@@ -20,16 +21,17 @@ class Model(BaseModel):
         """Return the JSON Schema; keys have the words that the docstring has for their attributes."""
         schema = handler(core_schema)
         own = handler.resolve_ref_schema(schema)
-        words = {name: text for base in reversed(cls.__mro__) for name, text in _attributes(base).items()}
-        for name, field in own.get("properties", {}).items():
-            if name in words:
-                field.setdefault("description", words[name])
-        own["description"] = (inspect.getdoc(cls) or "").partition("\n\nAttributes:\n")[0]
+        own["description"] = inspect.getdoc(cls) or ""
+        for base in cls.__mro__:
+            describe(own, inspect.cleandoc(base.__dict__.get("__doc__") or ""))
         return schema
 
 
-def _attributes(kind: type) -> dict[str, str]:
-    """Return what a class's own docstring says of each attribute."""
-    attributes = inspect.cleandoc(kind.__dict__.get("__doc__") or "").partition("Attributes:\n")[2]
-    _, *parts = _ATTRIBUTE.split(attributes)
-    return {name: " ".join(text.split()) for name, text in zip(parts[::2], parts[1::2], strict=True)}
+def describe(schema: dict[str, Any], docstring: str) -> None:
+    """Give the properties of a JSON Schema the words of a docstring's Attributes, and take those out of its own."""
+    _, *parts = _ATTRIBUTE.split(docstring.partition(_ATTRIBUTES)[2])
+    words = dict(zip(parts[::2], parts[1::2], strict=True))
+    for name, field in schema.get("properties", {}).items():
+        if name in words:
+            field.setdefault("description", " ".join(words[name].split()))
+    schema["description"] = schema.get("description", "").partition(_ATTRIBUTES)[0]

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from patchcore._util.files import write_bytes
-from patchcore._util.model import Model
+from patchcore._util.model import Model, describe
 from patchcore.cli.result import ErrorReport
 
-_INTAKE, _PRODUCTION, _SCORING = (f"patchcore.lifecycle.{part}.results" for part in ("intake", "production", "scoring"))
+_EVIDENCE, _INTAKE, _PRODUCTION, _SCORING = (
+    f"patchcore.lifecycle.{part}.results" for part in ("evidence", "intake", "production", "scoring")
+)
 
 MODELS: Mapping[str, tuple[str, str]] = {
     "ingest": (_INTAKE, "IngestReport"),
@@ -26,6 +28,11 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "reconcile": (_PRODUCTION, "ReconcileResult"),
     "score": (_SCORING, "ScoreResult"),
     "override": (_SCORING, "OverrideResult"),
+    "migrate": (_EVIDENCE, "MigrationResult"),
+    "audit verify": (_EVIDENCE, "VerificationResult"),
+    "audit export": (_EVIDENCE, "ExportResult"),
+    "audit archive": (_EVIDENCE, "ArchiveResult"),
+    "audit anchor": (_EVIDENCE, "AnchoredResult"),
     "audit replay": (_SCORING, "ReplayResult"),
     "audit explain": (_SCORING, "ExplainResult"),
 }
@@ -46,6 +53,9 @@ def schema_of(command: str) -> dict[str, Any]:
     model: type[Model] = getattr(importlib.import_module(module), name)
     schema = model.model_json_schema(mode="serialization")
     definitions = {**schema.pop("$defs", {}), "ErrorReport": ErrorReport.model_json_schema(mode="serialization")}
+    for definition in definitions.values():
+        if "properties" in definition:  # of a dataclass; a model has done it
+            describe(definition, definition.get("description", ""))
     schema["properties"]["error"] = {"$ref": "#/$defs/ErrorReport", "description": "Why the exit code is not 0."}
     either = [{"required": schema.pop("required", [])}, {"required": ["error"]}]
     title = {"$schema": _DIALECT, "title": f"patchcore {command} --json"}
