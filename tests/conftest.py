@@ -42,6 +42,9 @@ for switch, value in {
 
 Sample = Callable[[int, int], int]
 
+# A test that asks for one of these gets a marker with the service's name: pytest -m "not postgresql".
+_SERVICES = frozenset({"mlflow_server", "postgresql_server", "prefect_server"})
+
 # What takes longest begins first, so that no worker of pytest-xdist is left alone with it in the end. The second of
 # them does not need the bank that the first one builds for all.
 _FIRST = (
@@ -86,6 +89,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         slow = [item for item in items if item.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in slow]
+    for item in items:
+        for fixture in _SERVICES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(fixture.removesuffix("_server"))
     if _WORKER:
         rank = {name: place for place, name in enumerate(_FIRST)}
         items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))

@@ -61,8 +61,8 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 
 @pytest.fixture(scope="session")
-def run(_own_environment: None) -> Run:
-    """Run a command in this process: what it says, and its exit code."""
+def run(_own_environment: None, prefect_server: str) -> Iterator[Run]:
+    """Run a command in this process: what it says, and its exit code. Its flows are runs of the session's Prefect."""
 
     def run_in_process(*arguments: object) -> Done:
         words = [str(argument) for argument in arguments]
@@ -70,7 +70,14 @@ def run(_own_environment: None) -> Run:
         _require_schema(words, done.stdout)
         return done
 
-    return run_in_process
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_API_URL", prefect_server)
+        yield run_in_process
+
+
+def without_prefect() -> dict[str, str]:
+    """Return this environment as it is where nobody set up a Prefect server: each command starts one of its own."""
+    return {name: value for name, value in os.environ.items() if name not in {"PREFECT_API_URL", "PREFECT_HOME"}}
 
 
 def _require_schema(words: list[str], stdout: str) -> None:
@@ -148,7 +155,8 @@ def first_retrain(bare: Workspace, tmp_path_factory: pytest.TempPathFactory) -> 
     def make(workspace: Workspace) -> list[Done]:
         _copy(bare, workspace.root)
         command = [str(Path(sys.executable).with_name("patchcore")), "retrain", "cell", "--json"]
-        return [subprocess.run(command, cwd=workspace.root, capture_output=True, text=True, check=False)]
+        own = without_prefect()
+        return [subprocess.run(command, cwd=workspace.root, env=own, capture_output=True, text=True, check=False)]
 
     workspace, (done,) = made_once(tmp_path_factory, "promoted", make)
     return workspace, done

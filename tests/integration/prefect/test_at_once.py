@@ -1,7 +1,6 @@
 """Several retrains started at the same moment, each a process of its own as a shift and a cron job start them."""
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from patchcore.config.workspace import Workspace
 from patchcore.lifecycle.services import open_services
+from tests.support.workspaces import without_prefect
 
 Copy = Callable[[Workspace, Path], Workspace]
 STAGES = ("validate", "extract", "build", "evaluate")
@@ -21,9 +21,9 @@ class Retrain:
 
     def __init__(self, workspace: Workspace, category: str) -> None:
         words = [str(Path(sys.executable).with_name("patchcore")), "retrain", category, "--json"]
-        environment = {name: value for name, value in os.environ.items() if name != "PREFECT_HOME"}
+        own = without_prefect()
         self.process = subprocess.Popen(
-            words, cwd=workspace.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            words, cwd=workspace.root, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         self.stages: list[tuple[str, float]] = []
         self.said = ""

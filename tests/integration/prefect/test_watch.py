@@ -29,8 +29,9 @@ def with_params(workspace: Workspace, *changes: tuple[str, str]) -> None:
 
 
 def test_new_files_in_the_drop_folder_become_a_bank_in_production_and_somebody_is_told(
-    promoted: Workspace, copy: Copy, cells: DemoImages, tmp_path: Path
+    promoted: Workspace, copy: Copy, cells: DemoImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
     workspace = copy(promoted, tmp_path / "workspace")
     with_params(workspace, SETTLE)
     drop = workspace.drop("cell")
