@@ -18,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 README, TUTORIAL = ROOT / "README.md", ROOT / "docs/tutorials/first-bank.md"
+_BORDER = set(" ┌┐└┘├┤┏┓┗┛┡┩╇┬┴┼─━┳┻")
 _BLOCK = re.compile(r"(?:<!-- show: (?P<show>[\d,-]+) -->\n)?```(?:console)?\n(?P<body>\$ .*?)```", re.DOTALL)
 
 
@@ -117,17 +118,20 @@ def _range(text: str) -> tuple[int, int | None]:
 
 
 def _kept(lines: list[str], ranges: tuple[tuple[int, int | None], ...]) -> Iterator[str]:
-    if not ranges:
-        yield from lines
-        return
-    after = 0
-    for first, last in ranges:
-        if first > after + 1:
-            yield "  …"
-        after = len(lines) if last is None else last
-        yield from lines[first - 1 : after]
-    if after < len(lines):
-        yield "  …"
+    wanted = {
+        number
+        for first, last in ranges or ((1, None),)
+        for number in range(first, min(len(lines) if last is None else last, len(lines)) + 1)
+    }
+    gap = False
+    for number, line in enumerate(lines, 1):
+        if number in wanted:
+            yield from (["  …"] if gap else [])
+            yield line
+            gap = False
+        else:
+            gap = gap or not set(line) <= _BORDER  # the border of a table alone is no gap
+    yield from (["  …"] if gap else [])
 
 
 class Transcript:
