@@ -2,7 +2,7 @@
 
 Columns of the table: path; role ("normal", "evaluation", or "candidate" before ingest takes it); label; problem (why
 it cannot be read); width and height (pixels), size ("WxH"), mode, brightness, sharpness (see
-`patchcore.images.decoding.ImageFacts`); mask_size ("WxH"); and copy_of, evaluation_copy_of, near_copy_of (the path of
+`patchcore.images.facts.ImageFacts`); mask_size ("WxH"); and copy_of, evaluation_copy_of, near_copy_of (the path of
 the image that it repeats). A value that does not apply is missing.
 """
 

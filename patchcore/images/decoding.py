@@ -1,21 +1,16 @@
-"""Images as arrays, and facts about images. An image that cannot be read without loss is refused."""
+"""Images as arrays. An image that cannot be read without loss is refused."""
 
 import hashlib
 import io
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from patchcore._util.files import sha256_of
 from patchcore.errors import InvalidPath, UnreadableImage
 
-THUMBNAIL_SIDE = 64
 # Only these decoders run: some of Pillow's others start programs (EPS runs Ghostscript).
 _FORMATS = ("BMP", "JPEG", "PNG", "TIFF")
 # Pillow clips 16-bit and float pixels when it converts them, so these modes would lose content without an error.
@@ -27,37 +22,6 @@ _LARGEST_FILE = 2**29  # bytes: what so many pixels need uncompressed, and some 
 
 class FileTooLarge(UnreadableImage):
     """A file that is larger than any supported image; it is not read into memory."""
-
-
-@dataclass(frozen=True)
-class ImageFacts:
-    """What is known of one image file. If it is not decodable, everything but sha256 and reason is None.
-
-    Grey levels are Pillow's mode L, the ITU-R 601-2 luma: L = 0.299 R + 0.587 G + 0.114 B.
-
-    Attributes:
-        sha256: Of the file's bytes, 64 hexadecimal digits.
-        decodable: Whether the whole image can be read without loss.
-        reason: Why it is not decodable, in one line; None if it is.
-        width: Pixels.
-        height: Pixels.
-        mode: Pillow's name of the pixel format: "L" is grey, "RGB" is colour.
-        brightness: Mean grey level, 0 (black) to 255 (white).
-        sharpness: Variance of the 4-neighbour Laplacian of the grey levels, in grey levels squared; 0 is flat, larger
-            is sharper. A focus measure after Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy",
-            ICPR 2000.
-        thumbnail: (64, 64) float32 grey levels, 0 to 255.
-    """
-
-    sha256: str
-    decodable: bool
-    reason: str | None
-    width: int | None
-    height: int | None
-    mode: str | None
-    brightness: float | None
-    sharpness: float | None
-    thumbnail: NDArray[np.float32] | None
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -95,7 +59,7 @@ def load_rgb(path: Path, side: int) -> NDArray[np.uint8]:
     Raises:
         UnreadableImage: The file is missing, truncated, not an image, or of an unsupported kind.
     """
-    return rgb_of_bytes(_content(path), side, str(path))
+    return rgb_of_bytes(read_content(path), side, str(path))
 
 
 def rgb_of_bytes(content: bytes, side: int | None, name: str) -> NDArray[np.uint8]:
@@ -120,7 +84,7 @@ def rgb_of_bytes(content: bytes, side: int | None, name: str) -> NDArray[np.uint
         >>> rgb_of_bytes(png.getvalue(), 3, "grey.png").shape, rgb_of_bytes(png.getvalue(), None, "grey.png").shape
         ((3, 3, 3), (2, 4, 3))
     """
-    image = _decode(content, name)
+    image = decode(content, name)
     if side is None:
         return np.asarray(image.convert("RGB"))
     # Each channel is resized by itself, so a grey image gives the same pixels if its one channel is resized.
@@ -160,7 +124,7 @@ def load_known(path: Path, sha256: str, side: int | None) -> NDArray[np.uint8]:
     Raises:
         UnreadableImage: The file has another digest, or cannot be read; see `load_rgb`.
     """
-    content = _content(path)
+    content = read_content(path)
     if (actual := hashlib.sha256(content).hexdigest()) != sha256:
         raise UnreadableImage(
             f"{path} has changed",
@@ -185,58 +149,9 @@ def load_mask(path: Path, side: int) -> NDArray[np.bool_]:
         UnreadableImage: The file is missing, truncated, not an image, or of an unsupported kind.
     """
     # RGB, not grey: the grey level of a dark blue label is rounded to 0.
-    mask = _decode(_content(path), str(path)).convert("RGB").resize((side, side), Image.Resampling.NEAREST)
+    mask = decode(read_content(path), str(path)).convert("RGB").resize((side, side), Image.Resampling.NEAREST)
     marked: NDArray[np.bool_] = np.not_equal(np.asarray(mask), 0).any(axis=2)
     return marked
-
-
-def describe(path: Path) -> ImageFacts:
-    """Return the facts about an image file. An image that cannot be decoded is no error: see `ImageFacts.reason`.
-
-    Args:
-        path: An image file.
-
-    Raises:
-        UnreadableImage: The bytes of the file cannot be read.
-    """
-    sha256, image, reason = _digest_and_picture(path)
-    if image is None:
-        return ImageFacts(sha256, False, reason, None, None, None, None, None, None)
-    mode, grey = image.mode, image.convert("L")
-    levels = np.asarray(grey, dtype=np.float32)
-    # Of Pillow's filters, the triangle filter separates resized copies from other images best (measured).
-    small = grey.convert("F").resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BILINEAR)
-    return ImageFacts(
-        sha256,
-        decodable=True,
-        reason=None,
-        width=image.width,
-        height=image.height,
-        mode=mode,
-        brightness=float(levels.mean(dtype=np.float64)),
-        sharpness=_sharpness(levels),
-        thumbnail=np.asarray(small, dtype=np.float32),
-    )
-
-
-def describe_all(paths: Sequence[Path], progress: Callable[[int], None] | None = None) -> list[ImageFacts]:
-    """Return the facts about many files, in their order; each file is read and digested once.
-
-    Args:
-        paths: Image files.
-        progress: Called with the number of files described so far.
-
-    Raises:
-        UnreadableImage: The bytes of a file cannot be read.
-    """
-    described = []
-    # Threads suffice: decoding and resizing release the interpreter's lock.
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for facts in pool.map(describe, paths):
-            described.append(facts)
-            if progress:
-                progress(len(described))
-    return described
 
 
 def _refuse_unlisted(error: OSError) -> None:
@@ -260,7 +175,13 @@ def _require_plain(path: Path) -> None:
     raise InvalidPath(f"{path} cannot be taken", got=got, expected="files, links to files, and folders", remedy=remedy)
 
 
-def _content(path: Path) -> bytes:
+def read_content(path: Path) -> bytes:
+    """Return the bytes of an image file.
+
+    Raises:
+        FileTooLarge: The file is larger than any supported image.
+        UnreadableImage: The file cannot be read.
+    """
     try:
         if (size := path.stat().st_size) > _LARGEST_FILE:
             raise FileTooLarge(
@@ -279,20 +200,16 @@ def _content(path: Path) -> bytes:
         ) from error
 
 
-def _digest_and_picture(path: Path) -> tuple[str, Image.Image | None, str | None]:
-    """Return the digest of a file, and its image or the reason why there is none."""
-    try:
-        content = _content(path)
-    except FileTooLarge as error:
-        return sha256_of(path), None, error.got
-    sha256 = hashlib.sha256(content).hexdigest()
-    try:
-        return sha256, _decode(content, str(path)), None
-    except UnreadableImage as error:
-        return sha256, None, error.got
+def decode(content: bytes, name: str) -> Image.Image:
+    """Return an image in memory, decoded whole.
 
+    Args:
+        content: The bytes of an image file.
+        name: What error messages call the image.
 
-def _decode(content: bytes, name: str) -> Image.Image:
+    Raises:
+        UnreadableImage: The bytes are not a whole image of a supported kind.
+    """
     try:
         image = Image.open(io.BytesIO(content), formats=_FORMATS)
         _check_kind(image, name)
@@ -331,12 +248,3 @@ def _unreadable(name: str, got: str, expected: str) -> UnreadableImage:
     return UnreadableImage(
         f"{name} is not a usable image", got=got, expected=expected, remedy="replace or remove the file"
     )
-
-
-def _sharpness(levels: NDArray[np.float32]) -> float:
-    """Return the variance of the 4-neighbour Laplacian of the inner pixels; 0 if there are none."""
-    middle = levels[1:-1, 1:-1]
-    if middle.size == 0:
-        return 0.0
-    laplacian = levels[:-2, 1:-1] + levels[2:, 1:-1] + levels[1:-1, :-2] + levels[1:-1, 2:] - 4.0 * middle
-    return float(laplacian.var(dtype=np.float64))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from patchcore._util.progress import Advance
-from patchcore.images.decoding import ImageFacts, describe_all
+from patchcore.images.facts import ImageFacts, describe_all
 from patchcore.steps.cache import read_arrays, write_arrays
 from patchcore.steps.fingerprint import fingerprint_of
 

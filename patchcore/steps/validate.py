@@ -15,7 +15,7 @@ from patchcore.config.params import Params, ValidateParams
 from patchcore.config.workspace import Workspace
 from patchcore.dataset.manifest import GOOD, Manifest, scan, write_manifest
 from patchcore.errors import InvalidImages
-from patchcore.images.decoding import ImageFacts
+from patchcore.images.facts import ImageFacts
 from patchcore.images.near_duplicates import near_duplicates
 from patchcore.steps.facts_cache import File, facts_of
 

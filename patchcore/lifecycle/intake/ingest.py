@@ -18,7 +18,7 @@ from patchcore.config.workspace import Workspace
 from patchcore.dataset.digests import FileDigests
 from patchcore.dataset.manifest import scan
 from patchcore.errors import CannotWrite
-from patchcore.images.decoding import describe_all
+from patchcore.images.facts import describe_all
 from patchcore.lifecycle.events import NOTE
 from patchcore.lifecycle.intake.candidates import check_new_images, is_drop_folder
 from patchcore.lifecycle.intake.file_stability import Stamp, is_unfinished, look_again

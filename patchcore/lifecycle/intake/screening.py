@@ -7,7 +7,7 @@ from pathlib import Path
 
 from patchcore.config.params import ValidateParams
 from patchcore.dataset.manifest import GOOD
-from patchcore.images.decoding import ImageFacts
+from patchcore.images.facts import ImageFacts
 from patchcore.steps.validate import Subject, judge
 
 LONGEST_NAME = 150

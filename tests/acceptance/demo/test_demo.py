@@ -8,7 +8,8 @@ from patchcore.cli.app import run
 from patchcore.cli.demo.story import play
 from patchcore.cli.demo.data import choose_images, drop_new, lay_out
 from patchcore.errors import Fault
-from patchcore.images.decoding import describe, list_images
+from patchcore.images.decoding import list_images
+from patchcore.images.facts import describe
 from patchcore.config.workspace import Workspace
 from patchcore.dataset.manifest import scan
 

@@ -11,15 +11,8 @@ from PIL import Image
 
 from patchcore._util.files import sha256_of
 from patchcore.errors import Refused, UnreadableImage
-from patchcore.images.decoding import (
-    describe,
-    describe_all,
-    list_images,
-    load_known,
-    load_mask,
-    load_rgb,
-    rgb_of_bytes,
-)
+from patchcore.images.decoding import list_images, load_known, load_mask, load_rgb, rgb_of_bytes
+from patchcore.images.facts import describe, describe_all
 
 
 def picture(seed: int = 0, width: int = 40, height: int = 30) -> Image.Image:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from patchcore.cli.demo.data import choose_images
-from patchcore.images.decoding import describe_all
+from patchcore.images.facts import describe_all
 from patchcore.images.near_duplicates import near_duplicates
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from patchcore._util.files import sha256_of
-from patchcore.images.decoding import ImageFacts, describe
+from patchcore.images.facts import ImageFacts, describe
 from patchcore.steps.cache import read_arrays, write_arrays
 from patchcore.steps.facts_cache import File, facts_of
 

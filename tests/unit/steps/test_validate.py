@@ -13,7 +13,7 @@ from patchcore.config.params import Params, load_params
 from patchcore.config.workspace import Workspace
 from patchcore.dataset.manifest import read_manifest, scan
 from patchcore.errors import Refused
-from patchcore.images.decoding import describe
+from patchcore.images.facts import describe
 from patchcore.steps.validate import Subject, judge, run
 from tests.support.places import PARAMS_FILE
 from tests.support.washers import draw_washers
