@@ -29,7 +29,7 @@ Copy = Callable[[Workspace, Path], Workspace]
 
 @pytest.fixture
 def line(cells: DemoImages, tmp_path: Path) -> Path:
-    """Eight images, of which the third and the sixth are broken: the groups of then had gaps."""
+    """Eight images, of which the third and the sixth are broken, so the groups of the recorded scoring had gaps."""
     fill_batch(cells.batches[0], tmp_path / "line")
     for file in sorted((tmp_path / "line").iterdir())[2::3]:
         file.write_bytes(file.read_bytes()[:500])
@@ -60,7 +60,7 @@ def test_every_number_comes_again_in_another_process_while_another_bank_is_in_pr
     assert require_production(services, "cell").version == 2
     scorer = open_scorer(services, "cell", 1, bank.sha256)
     score_batch(services, scorer, "b1", receive(place, line), flow_run_id=None)
-    shutil.rmtree(place.bank_cache)  # the bank of then comes from the registry
+    shutil.rmtree(place.bank_cache)  # the bank is downloaded from the registry
     before = {file: file.stat().st_mtime_ns for file in place.batch("b1").parent.rglob("*")}
     code, value = in_another_process("audit", "replay", "b1", "-w", place.root)
     assert (code, value["ok"], value["equal"]) == (0, True, 8)
