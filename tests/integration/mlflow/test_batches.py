@@ -235,7 +235,7 @@ def test_a_damaged_bank_in_the_registry_is_refused(services: Services, run: Run,
     shutil.rmtree(services.workspace.bank_cache)  # else the machine's own copy, which is whole, is taken
     done = run("score", "cell", line, "--batch", "b1", "--json", "-w", services.workspace.root)
     assert done.returncode == 3
-    assert "a damaged bank" in done.stderr
+    assert "bank version 1 of cell in the registry is damaged" in done.stderr
     assert done.stderr.count("error: ") == 1
     assert services.ledger.batch("b1") is None
     assert not services.workspace.batch("b1").exists()
