@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from patchcore.search.index import NearestNeighbours
+from patchcore.search.protocol import Search
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,7 @@ class Scores:
         return Scores(self.image[images], self.maps[images], self.nearest[images])
 
 
-def score(
-    features: NDArray[np.float32], rows: NDArray[np.float32], index: NearestNeighbours, *, neighbours: int
-) -> Scores:
+def score(features: NDArray[np.float32], rows: NDArray[np.float32], index: Search, *, neighbours: int) -> Scores:
     """Score images by their patch features (PatchCore, section 3.3).
 
     Args:
@@ -58,6 +56,7 @@ def score(
         ValueError: The features do not have four dimensions, or there are more neighbours than rows.
 
     Example:
+        >>> from patchcore.search.index import NearestNeighbours
         >>> rows = np.float32([[0, 0], [10, 0]])
         >>> features = np.float32([[[[0, 3], [10, 0]]]])  # one image, a grid of 1 x 2 patches, 2 features
         >>> score(features, rows, NearestNeighbours(rows), neighbours=1).image

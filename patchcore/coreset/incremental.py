@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from patchcore._util.parallel import in_order
 from patchcore.coreset import kcenter
 from patchcore.search.index import NearestNeighbours
+from patchcore.search.protocol import Search
 
 _ROUNDING = 1e-6  # the relative error of a radius: a patch beyond it by less counts as covered
 _AT_ONCE = 32  # blocks of a group that are covered together: bounds the memory for uncovered patches
@@ -132,7 +133,7 @@ class _Outside:
     shape: tuple[int, int, int]  # B, h, w of the whole block
 
 
-def _outside(cover: Cover, index: NearestNeighbours, block: NDArray[np.float32]) -> _Outside:
+def _outside(cover: Cover, index: Search, block: NDArray[np.float32]) -> _Outside:
     shape = block.shape[:3]
     patches = block.reshape(-1, block.shape[3])  # (B h w, D)
     measured, nearest = (found[:, 0] for found in index.search(patches))
