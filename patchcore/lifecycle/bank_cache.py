@@ -56,8 +56,8 @@ def fetch_bank(services: Services, category: str, version: int, bank_sha256: str
             shutil.rmtree(folder)
             raise InvalidBank(
                 f"bank version {version} of {category} in the registry is damaged",
-                got=f"{error.got} in {error.what}",
-                expected=error.expected,
+                got=f"a damaged bank ({error.got} instead of {error.expected})",
+                expected=f"sha256 {bank_sha256}",
                 remedy="its artifacts were changed: restore them, or retrain",
             ) from error
     if bank.sha256 != bank_sha256:
