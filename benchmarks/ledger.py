@@ -24,7 +24,7 @@ from patchcore.adapters.ledger.times import now
 from patchcore.lifecycle import audit
 from patchcore.lifecycle.evidence import exporting
 from patchcore.lifecycle.services import Services, open_services
-from patchcore.lifecycle.setup import init
+from patchcore.lifecycle.setup.create import init
 
 CATEGORY, BANKS, NORMALS = "bottle", 50, 2000
 IMAGES = 1000  # of a batch

@@ -15,6 +15,7 @@ from flows.publish import publish, publish_failure
 from flows.retries import unless_refused
 from patchcore._util.files import read_json
 from patchcore.adapters.ledger.records import Event
+from patchcore.config.pipeline import check_pipeline
 from patchcore.lifecycle import events
 from patchcore.lifecycle.bank_cache import bank_record
 from patchcore.lifecycle.dataset_records import note_arrivals
@@ -101,6 +102,7 @@ def bring_up_to_date(
     """
     workspace = str(services.workspace.root)
     with services.alone():
+        check_pipeline(services.workspace)
         note_arrivals(services, category, rebuild=rebuild)
         write_fingerprints(services.workspace, services.params)
         for place, stage in enumerate(services.versioning.stages_to_run(category)):

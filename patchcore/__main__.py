@@ -8,24 +8,23 @@ import traceback
 from pathlib import Path
 
 from patchcore.config.params import load_params
+from patchcore.config.pipeline import FINGERPRINT, STAGES, check_pipeline
 from patchcore.config.workspace import find_workspace
 from patchcore.errors import PatchcoreError, Unexpected
 from patchcore.steps.fingerprint import write_fingerprints
-
-STEPS = ("validate", "extract", "build", "evaluate")
-FINGERPRINT = "fingerprint"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one step and return its exit code: 0 done, 1 a fault, 2 usage, 3 refused."""
     parser = argparse.ArgumentParser(prog="python -m patchcore", description="One stage of dvc.yaml.")
-    parser.add_argument("step", choices=(FINGERPRINT, *STEPS))
+    parser.add_argument("step", choices=(FINGERPRINT, *STAGES))
     parser.add_argument("--category", help="the kind of part; every step but fingerprint needs it")
     chosen = parser.parse_args(arguments)
     if (chosen.step == FINGERPRINT) != (chosen.category is None):
         parser.error(f"{FINGERPRINT} takes no category, every other step takes one")
     try:
         workspace = find_workspace(Path())  # DVC runs a stage in its workspace, whatever the environment names
+        check_pipeline(workspace)
         params = load_params(workspace.params)
         if chosen.step == FINGERPRINT:
             write_fingerprints(workspace, params)

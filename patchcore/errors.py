@@ -206,6 +206,12 @@ class InvalidName(Refused):
     code = "invalid-name"
 
 
+class InvalidPipeline(Refused):
+    """dvc.yaml cannot be read, or has no stages."""
+
+    code = "invalid-pipeline"
+
+
 class InvalidPath(Refused):
     """A path that is missing, is not what was expected there, or is in the way."""
 

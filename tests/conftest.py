@@ -192,7 +192,7 @@ def copied_category(built_category: Workspace, tmp_path: Path, small_params: Par
     dumped = small_params.model_dump(mode="json", by_alias=True)
     with copied.params.open("w") as stream:
         YAML(typ="safe", pure=True).dump(dumped, stream)
-    copied.pipeline.write_text("stages: {}\n")
+    shutil.copy(REPOSITORY / "dvc.yaml", copied.pipeline)
     return copied
 
 

@@ -3,7 +3,6 @@
 import gc
 import io
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,19 +10,17 @@ import typer
 from typer.core import TyperGroup
 
 from patchcore.cli.commands.audit import audit_app
-from patchcore.cli.commands.evidence import migrate
 from patchcore.cli.commands.intake import ingest, serve, withdraw
-from patchcore.cli.commands.options import Category, Json, Place, place_of
 from patchcore.cli.commands.production import promote, reconcile, retrain, rollback
 from patchcore.cli.commands.score import override, score
-from patchcore.cli.display import lifecycle as display
+from patchcore.cli.commands.setup import add, init, migrate, upgrade
 from patchcore.cli.help import add_epilogs
 from patchcore.cli.result import Outcome, end, finish
 from patchcore.errors import UsageError
 
 _IN_ORDER = (
     *("init", "add", "ingest", "retrain", "promote", "rollback", "score", "override", "audit", "serve"),
-    *("withdraw", "reconcile", "migrate", "demo"),
+    *("withdraw", "reconcile", "upgrade", "migrate", "demo"),
 )
 
 
@@ -44,8 +41,8 @@ app = typer.Typer(
 )
 app.add_typer(audit_app, name="audit")
 for _command in (
-    *(ingest, retrain, promote, rollback, reconcile),
-    *(score, override, withdraw, migrate, serve),
+    *(init, add, ingest, retrain, promote, rollback, reconcile),
+    *(score, override, withdraw, upgrade, migrate, serve),
 ):
     app.command()(_command)
 
@@ -102,46 +99,6 @@ def _options(
     """Take the options that stand before a command."""
 
 
-@app.command()
-def init(
-    folder: Annotated[Path, typer.Argument(help="The folder; it is made if it does not exist.")], json: Json = False
-) -> int:
-    """Make a folder a workspace: git, DVC, params.yaml and dvc.yaml."""
-
-    def work() -> Outcome[dict[str, Any]]:
-        from patchcore.lifecycle.setup import init as make
-
-        return Outcome({"workspace": str(make(folder).root)})
-
-    return finish(work, as_json=json, show=display.one_line(lambda value: f"workspace {value['workspace']} is ready"))
-
-
-@app.command()
-def add(
-    category: Category,
-    folder: Annotated[Path, typer.Argument(help="A folder in MVTec layout: train/good, test/*, ground_truth/*.")],
-    json: Json = False,
-    workspace: Place = None,
-) -> int:
-    """Take a folder in MVTec layout as a new category."""
-
-    def work() -> Outcome[dict[str, Any]]:
-        from patchcore.lifecycle.dataset_records import record_dataset
-        from patchcore.lifecycle.services import open_services
-        from patchcore.lifecycle.setup import add as take_in
-
-        services = open_services(place_of(workspace).root)
-        with services.alone():
-            taken = asdict(take_in(services.workspace, category, folder))
-            dataset = record_dataset(services, category)
-            if services.params.versioning.push:
-                services.versioning.push()
-        return Outcome({**taken, "dataset_version": dataset.number, "dataset_sha256": dataset.sha256})
-
-    return finish(work, as_json=json, show=display.added)
-
-
-@app.command()
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to; what an earlier demo left there is replaced.")],

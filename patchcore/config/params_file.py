@@ -1,11 +1,12 @@
 """The text of params.yaml: every parameter of `patchcore.config.params` with its default and its description."""
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from patchcore.config.params import parameters, parse_params
+from patchcore.config.params import Params, parameters, parse_params
 
 _HEADING = "# Every number that can change a result, one block a stage. A key that is left out has its default.\n"
 _COMMENT_COLUMN = 30
@@ -67,6 +68,51 @@ def with_missing_keys(text: str, path: Path) -> str:
             _fill(lines, inserted, document, block, new)
     result = "".join("".join(inserted.get(place, ())) + line for place, line in enumerate([*lines, ""]))
     return result if parse_params(result, path) == before else text
+
+
+def with_category(text: str, path: Path, category: str) -> str:
+    """Return the text of a params.yaml with one category more; comments and the order of keys stay.
+
+    Args:
+        text: What is there.
+        path: The file that errors name.
+        category: The name.
+
+    Raises:
+        InvalidParams: It is not YAML, has an unknown key, or holds a value out of range.
+    """
+    present = parse_params(text, path).categories
+    if category in present:
+        return text
+    document = _positions(text)
+    if document is None or "categories" not in document:
+        added = _line("", "categories", (category,), Params.model_fields["categories"].description)
+        return f"{added}\n{text}" if document is None else _with_categories(text, (category,))
+    return _with_categories(text, (*present, category))
+
+
+def _with_categories(text: str, categories: Sequence[str]) -> str:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedSeq
+    from ruamel.yaml.representer import RoundTripRepresenter
+
+    class WithNull(RoundTripRepresenter):
+        """Writes `null` where the library would write nothing at all."""
+
+    WithNull.add_representer(type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null"))
+    yaml = YAML()
+    yaml.Representer = WithNull
+    yaml.width = 120
+    yaml.preserve_quotes = True
+    document = yaml.load(text)
+    if "categories" not in document:
+        document.insert(0, "categories", CommentedSeq())
+    listed = document["categories"]
+    listed.extend(category for category in categories if category not in listed)
+    listed.fa.set_flow_style()  # [bottle, cable] on the line of the key, before its comment
+    stream = io.BytesIO()
+    yaml.dump(document, stream)
+    return stream.getvalue().decode()
 
 
 def _fill(

@@ -16,7 +16,7 @@ from patchcore.adapters.versioning.repository import Versioning
 from patchcore.config.params import Params, load_params
 from patchcore.config.workspace import Workspace, find_workspace
 from patchcore.dataset.digests import FileDigests
-from patchcore.errors import Refused
+from patchcore.errors import WorkspaceBusy
 
 
 @dataclass(frozen=True)
@@ -32,26 +32,33 @@ class Services:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep every other command that changes this workspace waiting outside.
+        """Keep every other command that changes this workspace waiting; see `alone_in`."""
+        with alone_in(self.workspace, self.params):
+            yield
 
-        Raises:
-            Refused: another one has been at work for an hour.
-        """
-        from filelock import FileLock, Timeout
 
-        self.workspace.state.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(self.workspace.busy_lock, timeout=3600):
-                for folder in self.workspace.written_by_commands(self.params.categories):
-                    remove_abandoned(folder)  # git would take what a killed command left for a report
-                yield
-        except Timeout as error:
-            raise Refused(
-                f"the workspace {self.workspace.root} is busy",
-                got="another command at work for an hour",
-                expected="one command that changes it at a time",
-                remedy="wait for it, or stop it, then run the same command again",
-            ) from error
+@contextmanager
+def alone_in(workspace: Workspace, params: Params) -> Iterator[None]:
+    """Keep every other command that changes a workspace waiting.
+
+    Raises:
+        WorkspaceBusy: Another one has been changing it for an hour.
+    """
+    from filelock import FileLock, Timeout
+
+    workspace.state.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(workspace.busy_lock, timeout=3600):
+            for folder in workspace.written_by_commands(params.categories):
+                remove_abandoned(folder)  # git would take what a killed command left for a report
+            yield
+    except Timeout as error:
+        raise WorkspaceBusy(
+            f"the workspace {workspace.root} is busy",
+            got="another command that has been changing it for an hour",
+            expected="one command that changes it at a time",
+            remedy="wait for it, or stop it, then run the same command again",
+        ) from error
 
 
 _OPEN: ContextVar[Services | None] = ContextVar("open services", default=None)

@@ -24,10 +24,10 @@ from pathlib import Path
 import patchcore
 from patchcore._util.files import canonical_json, write_json
 from patchcore.config.params import Params
+from patchcore.config.pipeline import STAGES
 from patchcore.config.workspace import Workspace
 from patchcore.errors import Fault
 
-STAGES = ("validate", "extract", "build", "evaluate")
 SOURCES = Path(patchcore.__file__).resolve().parent.parent
 
 COMPUTE_WITH = {

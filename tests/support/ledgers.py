@@ -28,7 +28,7 @@ from patchcore.adapters.ledger.records import (
 from patchcore.adapters.ledger.tables import metadata
 from patchcore.adapters.ledger.times import now
 from patchcore.config.workspace import Workspace
-from tests.support.places import PARAMS_FILE
+from tests.support.places import PARAMS_FILE, REPOSITORY
 from tests.support.postgresql import new_database
 
 CATEGORY = "bottle"
@@ -69,7 +69,7 @@ def empty_workspace(tmp_path: Path) -> Workspace:
     workspace = Workspace(tmp_path / "workspace")
     workspace.root.mkdir()
     shutil.copy(PARAMS_FILE, workspace.params)
-    workspace.pipeline.write_text("stages: {}\n")
+    shutil.copy(REPOSITORY / "dvc.yaml", workspace.pipeline)
     return workspace
 
 

@@ -24,6 +24,7 @@ from patchcore.lifecycle.production.gating import judge
 from patchcore.lifecycle.production.promotion import Promotion
 from patchcore.lifecycle.services import Services, open_services
 from patchcore.steps.evaluate import metrics_of
+from tests.support.places import REPOSITORY
 from tests.support.workspaces import made_once
 
 CATEGORY = "part"
@@ -37,7 +38,7 @@ def registered(built_category: Workspace, small_params: Params, tmp_path_factory
     def make(workspace: Workspace) -> list[Any]:
         shutil.copytree(built_category.root, workspace.root)
         _write(workspace.params, small_params.model_dump(mode="json", by_alias=True))
-        workspace.pipeline.write_text("stages: {}\n")
+        shutil.copy(REPOSITORY / "dvc.yaml", workspace.pipeline)
         with pytest.MonkeyPatch.context() as patch:
             for name in _ELSEWHERE:
                 patch.delenv(name, raising=False)

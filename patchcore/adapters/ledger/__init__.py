@@ -47,6 +47,19 @@ def migrate(url: str, wait: float = 30.0) -> str:
     return REVISION
 
 
+def revision(workspace: Workspace, wait: float = 30.0) -> str | None:
+    """Return the revision that the ledger's tables carry; None where there is no ledger yet, which stays so.
+
+    Raises:
+        Refused: The URL is not one, or is of a database that is not supported.
+        Fault: The database does not answer.
+    """
+    url = ledger_url(workspace)
+    if url == f"sqlite:///{workspace.ledger}" and not workspace.ledger.is_file():
+        return None
+    return Database.revision_at(url, wait)
+
+
 class Ledger(Datasets, Promotions, Batches, Comparisons, Events, Exports, Verifications):
     """A ledger in one database; its tables are made where there are none.
 

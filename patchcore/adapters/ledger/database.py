@@ -58,12 +58,28 @@ class Database:
             Refused: The URL is not one, or is of another database.
             Fault: the database cannot be written.
         """
+        database = cls._unchecked(url, wait)
+        database.migrate()
+        return database
+
+    @classmethod
+    def revision_at(cls, url: str, wait: float) -> str | None:
+        """Return the revision that the tables of a database carry; None where there are none.
+
+        Raises:
+            Refused: The URL is not one, or is of another database.
+            Fault: The database does not answer.
+        """
+        with cls._unchecked(url, wait).reading() as connection:
+            return revision_of(connection)
+
+    @classmethod
+    def _unchecked(cls, url: str, wait: float) -> "Database":
         database = cls.__new__(cls)
         parsed, database.dialect = database_of(url)
         database._name, database.signer = parsed.render_as_string(hide_password=True), None
         with database._our_errors():
             database._engine = database.dialect.open(parsed, wait)
-        database.migrate()
         return database
 
     @contextmanager
@@ -114,11 +130,6 @@ class Database:
                 raise self._unknown(present)
             elif present != REVISION:
                 stamp(connection)
-
-    def revision(self) -> str:
-        """Return the revision that the tables carry."""
-        with self.reading() as connection:
-            return str(revision_of(connection))
 
     def _unknown(self, revision: str) -> LedgerOutdated:
         return LedgerOutdated(

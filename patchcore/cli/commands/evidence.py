@@ -16,7 +16,6 @@ if TYPE_CHECKING:
         AnchoredResult,
         ArchiveResult,
         ExportResult,
-        MigrationResult,
         VerificationResult,
     )
 
@@ -127,17 +126,3 @@ def anchor(json: Json = False, workspace: Place = None) -> int:
         return Outcome(result, Fault("the ledger is not anchored in every place", got, "no failure", remedy))
 
     return finish(work, as_json=json, show=display.anchored)
-
-
-def migrate(json: Json = False, workspace: Place = None) -> int:
-    """Bring the ledger's tables to the revision of this version; make them if there are none."""
-
-    def work() -> "Outcome[MigrationResult]":
-        from patchcore.adapters.ledger import ledger_url
-        from patchcore.adapters.ledger import migrate as upgrade
-        from patchcore.lifecycle.evidence.results import MigrationResult
-
-        url = ledger_url(place_of(workspace))
-        return Outcome(MigrationResult(revision=upgrade(url)))
-
-    return finish(work, as_json=json, show=display.migrated)

@@ -7,6 +7,7 @@ import typer
 from patchcore.cli.commands.options import Category, Json, Place, opened
 from patchcore.cli.display import production as display
 from patchcore.cli.result import Outcome, finish
+from patchcore.config.pipeline import check_pipeline
 from patchcore.errors import ContradictingOptions, GateRefused, MissingReason
 from patchcore.lifecycle.production.results import PromotionResult, ReconcileResult, RetrainResult, RollbackResult
 
@@ -24,6 +25,7 @@ def retrain(
 
     def work() -> Outcome[RetrainResult]:
         with opened(workspace, category) as services:
+            check_pipeline(services.workspace)  # before Prefect starts, which takes seconds
             from flows.retrain import retrain as flow
 
             result = flow(str(services.workspace.root), category, rebuild=rebuild)

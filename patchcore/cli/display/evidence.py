@@ -10,7 +10,6 @@ if TYPE_CHECKING:
         AnchoredResult,
         ArchiveResult,
         ExportResult,
-        MigrationResult,
         VerificationResult,
     )
 
@@ -56,8 +55,3 @@ def anchored(result: "AnchoredResult") -> None:
     signed = f"signed by {short(result.key)}" if result.key else "not signed"
     rows = [("records", result.size), ("head", result.head), ("Merkle root", result.root), ("checkpoint", signed)]
     show_pairs("the ledger is anchored", [*rows, *(("written to", place) for place in result.places)])
-
-
-def migrated(result: "MigrationResult") -> None:
-    """Show the revision of the ledger's tables."""
-    say(f"the ledger's tables have revision {result.revision}")

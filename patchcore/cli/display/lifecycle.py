@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from patchcore.cli.display.terminal import number, say, show_pairs, show_table
+from patchcore.cli.display.terminal import number, say, show_table
 
 _METRICS = {
     "image_auroc": "image AUROC",
@@ -12,19 +12,6 @@ _METRICS = {
     "pixel_auroc": "pixel AUROC",
     "aupro": "AUPRO",
 }
-
-
-def added(value: Mapping[str, Any]) -> None:
-    """Show a new category."""
-    show_pairs(
-        f"category {value['category']}",
-        [
-            ("normal images", value["normals"]),
-            ("evaluation images", value["evaluation_images"]),
-            ("masks", value["masks"]),
-            ("data-set version", value["dataset_version"]),
-        ],
-    )
 
 
 def lineage(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -96,13 +96,3 @@ class AnchoredResult(Model):
     at: str
     places: tuple[str, ...]
     failures: tuple[str, ...]
-
-
-class MigrationResult(Model):
-    """The result of `patchcore migrate`.
-
-    Attributes:
-        revision: The revision of the ledger's tables.
-    """
-
-    revision: str

@@ -26,7 +26,7 @@ _IMPORTED = """
     dvc.repo dvc.repo.reproduce great_expectations matplotlib.pyplot mlflow.pyfunc numba pandas pyarrow.parquet
     sklearn.metrics timm torch openvino patchcore.steps.validate patchcore.steps.extract patchcore.steps.build
     patchcore.steps.evaluate patchcore.adapters.ledger.migrations patchcore.cli.app flows.ingest flows.retrain
-    flows.promote flows.score patchcore.lifecycle.setup
+    flows.promote flows.score patchcore.lifecycle.setup.add
 """
 _PR_SET_CHILD_SUBREAPER = 36
 LEARN = "KILL_LEARN"

@@ -77,7 +77,8 @@ def test_bad_usage_is_json_where_that_is_asked_for_and_names_the_help_of_the_com
 
 def test_help_is_in_the_order_of_use(run: Run) -> None:
     words = [line.strip("│ ").split(" ")[0] for line in run("--help").stdout.splitlines()]
-    order = "init add ingest retrain promote rollback score override audit serve withdraw reconcile migrate demo"
+    order = "init add ingest retrain promote rollback score override audit serve"
+    order += " withdraw reconcile upgrade migrate demo"
     assert " ".join(word for word in words if word in order.split()) == order
 
 

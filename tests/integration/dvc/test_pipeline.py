@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from patchcore.steps.fingerprint import COMPUTE_WITH, STAGES, closure, fingerprint_of
+from patchcore.config.pipeline import STAGES
+from patchcore.steps.fingerprint import COMPUTE_WITH, closure, fingerprint_of
 from tests.support.places import REPOSITORY
 
 PIPELINE = REPOSITORY / "dvc.yaml"

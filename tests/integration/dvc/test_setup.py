@@ -12,7 +12,9 @@ from patchcore.adapters.versioning.repository import Versioning
 from patchcore.config.params import load_params
 from patchcore.config.workspace import Workspace, pointer_of
 from patchcore.errors import Refused
-from patchcore.lifecycle import setup as workspaces
+from patchcore.lifecycle.setup import add as adding
+from patchcore.lifecycle.setup.add import take_in
+from patchcore.lifecycle.setup.create import init
 from tests.support.places import REPOSITORY
 
 CLONE = REPOSITORY
@@ -23,7 +25,7 @@ MASK = "ground_truth/crack/3_mask.png"
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    return workspaces.init(tmp_path / "workspace")
+    return init(tmp_path / "workspace")
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ def test_what_the_machine_keeps_is_invisible_to_git(workspace: Workspace) -> Non
 def test_making_a_workspace_twice_changes_nothing(workspace: Workspace) -> None:
     workspace.params.write_text(workspace.params.read_text().replace("seed: 0", "seed: 7"))
     before = {file: file.read_bytes() for file in workspace.root.glob("*") if file.is_file()}
-    assert workspaces.init(workspace.root) == workspace
+    assert init(workspace.root) == workspace
     assert {file: file.read_bytes() for file in before} == before
     assert load_params(workspace.params).build.seed == 7
     assert _git(workspace, "status", "--porcelain") == " M params.yaml\n"
@@ -85,7 +87,7 @@ def test_a_folder_with_a_project_in_it_keeps_what_it_has(tmp_path: Path) -> None
     subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
     (folder / ".gitignore").write_text("*.log\n/work/")
     (folder / "notes").write_text("mine")
-    workspace = workspaces.init(folder)
+    workspace = init(folder)
     lines = workspace.ignore_file.read_text().splitlines()
     assert lines[:2] == ["*.log", "/work/"]
     assert {"/drop/", "/quarantine/", "/batches/", "/archive/"} <= set(lines)  # what comes in and goes out
@@ -96,7 +98,7 @@ def test_a_folder_with_a_project_in_it_keeps_what_it_has(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["what?", "50%20", "what?/below"])
 def test_a_path_that_no_database_address_can_carry_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(Refused, match=r"got a path with [?%], expected a path without \? and %") as caught:
-        workspaces.init(tmp_path / name)
+        init(tmp_path / name)
     assert str(tmp_path / name) in caught.value.what
     assert list(tmp_path.iterdir()) == []
 
@@ -104,7 +106,7 @@ def test_a_path_that_no_database_address_can_carry_is_refused(tmp_path: Path, na
 def test_a_file_is_no_workspace(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Refused, match="got a file, expected a folder"):
-        workspaces.init(tmp_path / "file")
+        init(tmp_path / "file")
 
 
 def test_nothing_of_the_library_is_in_a_workspace(workspace: Workspace) -> None:
@@ -114,8 +116,8 @@ def test_nothing_of_the_library_is_in_a_workspace(workspace: Workspace) -> None:
 
 
 def test_a_category_is_copied_tracked_listed_and_committed(workspace: Workspace, source: Path) -> None:
-    added = workspaces.add(workspace, "bottle", source)
-    assert (added.category, added.normals, added.evaluation_images, added.masks) == ("bottle", 2, 2, 1)
+    added = take_in(workspace, "bottle", source)
+    assert (added.normals, added.evaluation_images, added.masks) == (2, 2, 1)
     assert added.commit == Versioning(workspace).head()
     assert _git(workspace, "status", "--porcelain") == ""
     copied = {
@@ -139,7 +141,7 @@ def test_images_in_deeper_folders_are_taken_too(workspace: Workspace, source: Pa
     for name in deeper:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_text(name)
-    added = workspaces.add(workspace, "bottle", source)
+    added = take_in(workspace, "bottle", source)
     assert (added.normals, added.evaluation_images, added.masks) == (3, 4, 2)
     root = workspace.category("bottle")
     assert deeper <= {path.relative_to(root).as_posix() for path in _below(root)}
@@ -160,7 +162,7 @@ def test_a_source_with_something_that_would_be_left_out_is_refused(
 ) -> None:
     (source / name).symlink_to(source / target) if target else (source / name).write_text(name)
     with pytest.raises(Refused, match=words):
-        workspaces.add(workspace, "bottle", source)
+        take_in(workspace, "bottle", source)
     assert not workspace.category("bottle").exists()
     assert load_params(workspace.params).categories == ()
 
@@ -169,15 +171,15 @@ def test_a_category_of_one_workspace_is_a_source_for_another(
     workspace: Workspace, source: Path, tmp_path: Path
 ) -> None:
     shutil.rmtree(source / "ground_truth")
-    workspaces.add(workspace, "bottle", source)
-    other = workspaces.init(tmp_path / "other")
-    assert workspaces.add(other, "bottle", workspace.category("bottle")).masks == 0
+    take_in(workspace, "bottle", source)
+    other = init(tmp_path / "other")
+    assert take_in(other, "bottle", workspace.category("bottle")).masks == 0
 
 
 def test_adding_changes_one_line_of_params(workspace: Workspace, source: Path) -> None:
     before = workspace.params.read_text().splitlines()
     for category in ("bottle", "123", "null"):
-        workspaces.add(workspace, category, source)
+        take_in(workspace, category, source)
     after = workspace.params.read_text().splitlines()
     changed = [line for line in after if line not in before]
     assert changed == ["categories: [bottle, '123', 'null'] # `patchcore add` writes here"]
@@ -187,21 +189,21 @@ def test_adding_changes_one_line_of_params(workspace: Workspace, source: Path) -
 
 def test_a_category_without_masks_says_so_in_a_file(workspace: Workspace, source: Path) -> None:
     shutil.rmtree(source / "ground_truth")
-    assert workspaces.add(workspace, "bottle", source).masks == 0
+    assert take_in(workspace, "bottle", source).masks == 0
     assert [file.name for file in _below(workspace.ground_truth("bottle"))] == ["README.txt"]
     assert pointer_of(workspace.ground_truth("bottle")).is_file()
 
 
 def test_a_category_is_added_once(workspace: Workspace, source: Path) -> None:
-    workspaces.add(workspace, "bottle", source)
+    take_in(workspace, "bottle", source)
     with pytest.raises(Refused, match="patchcore ingest bottle FOLDER"):
-        workspaces.add(workspace, "bottle", source)
+        take_in(workspace, "bottle", source)
 
 
 @pytest.mark.parametrize("name", ["", "../up", "-x", "a b", "a/b", "x" * 65, "ä"])
 def test_a_name_that_is_none_is_refused(workspace: Workspace, source: Path, name: str) -> None:
-    with pytest.raises(Refused, match="no category name"):
-        workspaces.add(workspace, name, source)
+    with pytest.raises(Refused, match="not a category name"):
+        take_in(workspace, name, source)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +222,7 @@ def test_a_source_that_lacks_something_is_refused_and_leaves_nothing(
     for path in [source] if missing == "." else list(source.glob(missing)):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(Refused, match=words) as caught:
-        workspaces.add(workspace, "bottle", source)
+        take_in(workspace, "bottle", source)
     assert str(source) in str(caught.value)
     assert not workspace.category("bottle").exists()
     assert load_params(workspace.params).categories == ()
@@ -229,8 +231,8 @@ def test_a_source_that_lacks_something_is_refused_and_leaves_nothing(
 def test_another_folder_in_the_place_of_the_category_is_not_overwritten(workspace: Workspace, source: Path) -> None:
     (workspace.good_normals("bottle")).mkdir(parents=True)
     (workspace.good_normals("bottle") / "mine.png").write_text("mine")
-    with pytest.raises(Refused, match="another content"):
-        workspaces.add(workspace, "bottle", source)
+    with pytest.raises(Refused, match="other content"):
+        take_in(workspace, "bottle", source)
     assert (workspace.good_normals("bottle") / "mine.png").read_text() == "mine"
 
 
@@ -243,7 +245,7 @@ class Crash(BaseException):
 def test_a_crash_is_completed_by_the_same_command(
     workspace: Workspace, source: Path, monkeypatch: pytest.MonkeyPatch, step: str, when: str
 ) -> None:
-    owner = workspaces if step == "_list_category" else Versioning
+    owner = adding if step == "_list_category" else Versioning
     original = getattr(owner, step)
 
     def crash(*arguments: object) -> None:
@@ -254,12 +256,12 @@ def test_a_crash_is_completed_by_the_same_command(
     with monkeypatch.context() as patch:
         patch.setattr(owner, step, crash)
         with pytest.raises(Crash):
-            workspaces.add(workspace, "bottle", source)
+            take_in(workspace, "bottle", source)
     if (step, when) == ("commit", "after"):  # only the answer was lost
         with pytest.raises(Refused, match="exists"):
-            workspaces.add(workspace, "bottle", source)
+            take_in(workspace, "bottle", source)
     else:
-        workspaces.add(workspace, "bottle", source)
+        take_in(workspace, "bottle", source)
     assert _git(workspace, "status", "--porcelain") == ""
     assert _commits(workspace) == 2
     assert len(_below(workspace.normals("bottle"))) == 2
@@ -267,15 +269,14 @@ def test_a_crash_is_completed_by_the_same_command(
 
 def test_without_commits_the_category_is_added_and_git_is_left_alone(workspace: Workspace, source: Path) -> None:
     workspace.params.write_text(workspace.params.read_text().replace("commit: true ", "commit: false"))
-    assert workspaces.add(workspace, "bottle", source).commit is None
+    assert take_in(workspace, "bottle", source).commit is None
     assert _commits(workspace) == 1
     with pytest.raises(Refused, match="exists"):
-        workspaces.add(workspace, "bottle", source)
+        take_in(workspace, "bottle", source)
 
 
-def test_a_wheel_brings_the_pipeline_and_the_parameters_along(tmp_path: Path) -> None:
+def test_a_wheel_brings_the_pipeline_along(tmp_path: Path) -> None:
     builder = pytest.importorskip("hatchling.builders.wheel").WheelBuilder(str(CLONE))
     (wheel,) = builder.build(directory=str(tmp_path), versions=["standard"])
     with zipfile.ZipFile(wheel) as archive:
-        for name in ("dvc.yaml", "params.yaml"):
-            assert archive.read(f"patchcore/template/{name}") == (CLONE / name).read_bytes()
+        assert archive.read("patchcore/template/dvc.yaml") == (CLONE / "dvc.yaml").read_bytes()

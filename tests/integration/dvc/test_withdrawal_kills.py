@@ -14,7 +14,8 @@ from patchcore.errors import CannotWithdraw
 from patchcore.lifecycle.dataset_records import record_dataset
 from patchcore.lifecycle.intake.withdrawal import withdraw
 from patchcore.lifecycle.services import Services, open_services
-from patchcore.lifecycle.setup import add, init
+from patchcore.lifecycle.setup.add import take_in
+from patchcore.lifecycle.setup.create import init
 
 
 class KilledError(BaseException):
@@ -31,7 +32,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(generator.integers(0, 256, (16, 16), dtype=np.uint8)).save(path)
     workspace = init(folder / "workspace")
-    add(workspace, "part", folder / "part")
+    take_in(workspace, "part", folder / "part")
     record_dataset(open_services(workspace.root), "part")
     return workspace.root
 

@@ -27,7 +27,7 @@ from patchcore.lifecycle.archived_images import archived_rows
 from patchcore.lifecycle.evidence import archives, exporting, verification
 from patchcore.lifecycle.services import Services, open_services
 from tests.support.ledgers import fill
-from tests.support.places import PARAMS_FILE
+from tests.support.places import PARAMS_FILE, REPOSITORY
 
 BATCH, LATER = "monday", datetime(2999, 1, 1, tzinfo=UTC)
 Row = dict[str, Any]
@@ -39,7 +39,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     workspace = Workspace(tmp_path_factory.mktemp("exports") / "workspace")
     workspace.root.mkdir()
     shutil.copy(PARAMS_FILE, workspace.params)
-    workspace.pipeline.write_text("stages: {}\n")
+    shutil.copy(REPOSITORY / "dvc.yaml", workspace.pipeline)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "PATCHCORE_LEDGER_URL", "PATCHCORE_SIGNING_KEY"):
             patch.delenv(name, raising=False)
