@@ -15,8 +15,8 @@ from patchcore._util.files import write_bytes
 from patchcore._util.model import Model, describe
 from patchcore.cli.result import ErrorReport
 
-_EVIDENCE, _INTAKE, _PRODUCTION, _SCORING = (
-    f"patchcore.lifecycle.{part}.results" for part in ("evidence", "intake", "production", "scoring")
+_AUDIT, _EVIDENCE, _INTAKE, _PRODUCTION, _SCORING = (
+    f"patchcore.lifecycle.{part}.results" for part in ("audit", "evidence", "intake", "production", "scoring")
 )
 
 MODELS: Mapping[str, tuple[str, str]] = {
@@ -29,6 +29,15 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "score": (_SCORING, "ScoreResult"),
     "override": (_SCORING, "OverrideResult"),
     "migrate": (_EVIDENCE, "MigrationResult"),
+    "audit batch": (_AUDIT, "BatchAnswer"),
+    "audit dataset": (_AUDIT, "DatasetAnswer"),
+    "audit image": (_AUDIT, "ImageAnswer"),
+    "audit normal": (_AUDIT, "NormalAnswer"),
+    "audit bank": (_AUDIT, "BankAnswer"),
+    "audit compare": (_AUDIT, "ComparisonAnswer"),
+    "audit at": (_AUDIT, "ProductionAnswer"),
+    "audit history": (_AUDIT, "HistoryAnswer"),
+    "audit completeness": (_AUDIT, "CompletenessAnswer"),
     "audit verify": (_EVIDENCE, "VerificationResult"),
     "audit export": (_EVIDENCE, "ExportResult"),
     "audit archive": (_EVIDENCE, "ArchiveResult"),

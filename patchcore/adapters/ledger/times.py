@@ -9,24 +9,28 @@ def utc_text(time: datetime) -> str:
     """Return a time as the ledger writes it.
 
     Raises:
-        InvalidTime: the time has no time zone.
+        InvalidTime: The time has no time zone.
     """
     if time.tzinfo is None:
-        raise InvalidTime(f"time {time}", got="no time zone", expected="one", remedy="add it, such as Z or +01:00")
+        raise InvalidTime(
+            f"time {time}", got="no time zone", expected="a time zone", remedy="add one, such as Z or +01:00"
+        )
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def time_of(text: str) -> datetime:
-    """Return the time that a person wrote; one without a zone is UTC.
+    """Return the time in a text in ISO 8601; a time without a zone is UTC.
 
     Raises:
-        InvalidTime: it cannot be read.
+        InvalidTime: The text cannot be read.
     """
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
         expected = "a time such as 2026-11-22T02:13 or 2026-11-22T02:13:00+01:00"
-        raise InvalidTime(f"{text!r} is no time", got=repr(text), expected=expected, remedy="write it so") from error
+        raise InvalidTime(
+            f"{text!r} is not a time", got=repr(text), expected=expected, remedy="write the time in that form"
+        ) from error
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 

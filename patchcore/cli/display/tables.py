@@ -1,24 +1,22 @@
-"""Tables and words that several displays share: the first of a long list, decisions, short names of images."""
+"""Tables and words that several displays share: long lists, decisions, short names of images."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from patchcore.cli.display.terminal import Row, moment, say, show_table
 
 if TYPE_CHECKING:
-    from patchcore.adapters.ledger.records import BatchRecord
+    from patchcore.adapters.ledger.records import BatchRecord, Override
 
 SHOWN = 20
-"""How many entries of a long list a person sees."""
-
-Value = Mapping[str, Any]
+"""The number of entries of a long list that are shown."""
 
 
 def show_some(title: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    """Write the first rows of a table, and how many more there are; of an empty one the title alone."""
+    """Write the first rows of a table and the number of the others; for an empty table, only the title."""
     if not rows:
         say(title)
         return
@@ -27,18 +25,18 @@ def show_some(title: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
 
 
 def say_more(count: int) -> None:
-    """Say how many of a list are not shown, if any."""
+    """Write how many entries of a list are not shown, if any."""
     if words := more(count):
         say(words.strip())
 
 
 def more(count: int) -> str:
-    """Return what ends the first entries of a list of that length."""
+    """Return the words after the first entries of a list of that length; empty if all are shown."""
     return f" … and {count - SHOWN} more, see --json" if count > SHOWN else ""
 
 
 def show_scorings(title: str, scorings: "Sequence[BatchRecord]") -> None:
-    """Write when, by whom and why a batch was scored, each time."""
+    """Write the scorings of a batch."""
     rows = [
         (entry.scoring, moment(entry.scored_at), entry.who, entry.bank_version, entry.reason or "")
         for entry in scorings
@@ -46,36 +44,36 @@ def show_scorings(title: str, scorings: "Sequence[BatchRecord]") -> None:
     show_some(title, ("scoring", "scored at", "by", "bank version", "reason"), rows)
 
 
-def show_overrides(entries: Sequence[Value]) -> None:
-    """Write where people decided otherwise."""
+def show_overrides(entries: "Sequence[Override]") -> None:
+    """Write the overrides of decisions."""
     rows = [
         (
-            moment(entry["at"]),
-            f"{entry['batch']}, scoring {entry['scoring']}",
-            entry["path"],
-            f"{decision(entry['old'])} to {decision(entry['new'])}",
-            entry["who"],
-            entry["reason"],
+            moment(entry.at),
+            f"{entry.batch}, scoring {entry.scoring}",
+            entry.path,
+            f"{decision(entry.old)} to {decision(entry.new)}",
+            entry.who,
+            entry.reason,
         )
         for entry in entries
     ]
-    show_some("decided otherwise by people", ("at", "batch", "image", "decision", "who", "reason"), rows)
+    show_some("overrides", ("at", "batch", "image", "decision", "who", "reason"), rows)
 
 
 def decision(anomalous: bool) -> str:
-    """Return a decision about an image in a word."""
+    """Return a decision about an image as a word."""
     return "ANOMALOUS" if anomalous else "normal"
 
 
 def short(sha256: str) -> str:
-    """Return the digits of a sha256 that a person compares."""
+    """Return the first 16 digits of a hash."""
     return f"{sha256[:16]}…"
 
 
 def image_names(paths: Sequence[str]) -> dict[str, str]:
-    """Return what the images of a batch are called in a table: the file name, or more where several share it.
+    """Return the names of the images of a batch in a table: the file name if it occurs once.
 
-    Of those the path below the deepest folder that has all images.
+    Images with the same file name have the path below the deepest folder that contains all images.
     """
     parts = {path: PurePosixPath(path).parts for path in paths}
     steps = zip(*(each[:-1] for each in parts.values()), strict=False)

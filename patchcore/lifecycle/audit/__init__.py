@@ -1,6 +1,6 @@
-"""Questions about the past, each by the name of its command, answered as values that a table or JSON shows.
+"""Questions about the past, one function per command. Each returns a model of `patchcore.lifecycle.audit.results`.
 
-The ledger alone answers them; a bank is read only for what stands nowhere else, and only where this machine has it.
+The ledger answers them. A bank is read only for what the ledger does not hold, and only if it is on this machine.
 """
 
 from patchcore.lifecycle.audit.banks import bank, compare

@@ -171,7 +171,7 @@ def test_verify_names_what_was_changed_and_exits_with_3(workspace: Workspace, ru
         (("batch", "4711"), 3, "no batch '4711' in the ledger"),
         (("bank", "cell", "9"), 3, "the ledger has no bank version 9 of cell"),
         (("bank", "bottle", "1"), 3, "the ledger has no bank version 1 of bottle"),
-        (("image", "nowhere.png"), 2, "nowhere.png names no image"),
+        (("image", "nowhere.png"), 2, "nowhere.png is not an image"),
         (("at", "cell", "yesterday"), 2, "'yesterday' is no time"),
     ],
 )

@@ -6,10 +6,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from patchcore.adapters.ledger.records import BatchRecord
+from patchcore.adapters.ledger.records import BankRecord, BatchRecord, Override
 from patchcore.cli.display import audit, scoring
 from patchcore.cli.display.tables import image_names
 from patchcore.cli.display.terminal import counted, show_pairs, show_table
+from patchcore.lifecycle.audit.results import BatchAnswer
 from patchcore.lifecycle.scoring.results import ScoreResult
 
 Caught = Callable[[Callable[[], int]], CompletedProcess[str]]
@@ -110,15 +111,26 @@ def test_a_scored_batch_tells_images_of_one_name_apart_and_which_scoring_it_is(
 
 def test_the_images_of_a_batch_begin_with_what_failed_and_what_is_anomalous(caught: Caught) -> None:
     scored = [image("line/a.png"), image("line/b.png", anomalous=True), image("line/c.png")]
-    value = {
-        "scoring": 2,
-        "images": scored,
-        "failed": [{"path": "line/torn.png", "reason": "got a truncated file"}],
-        "overrides": [
-            {"scoring": 1, "path": "line/a.png", "new": True},
-            {"scoring": 2, "path": "line/c.png", "new": True},
-        ],
-    }
+    record = scoring_of(scoring=2, reason="lens was cleaned")
+    values = (record.category, record.bank_version, record.bank_sha256, 1, "d" * 64, "r", None, "2026", None, None)
+    said = {"batch": "4711", "old": False, "new": True, "reason": "seen", "who": "eva", "at": "2026"}
+    value = BatchAnswer.model_validate(
+        {
+            **{name: value for name, value in vars(record).items() if name != "failed"},
+            "images": [{**each, "sha256": "0" * 64} for each in scored],
+            "failed": [{"path": "line/torn.png", "sha256": None, "reason": "got a truncated file"}],
+            "scorings": [record],
+            "archived": False,
+            "overrides": [
+                Override(sequence=8, scoring=1, path="line/a.png", **said),  # type: ignore[arg-type]
+                Override(sequence=9, scoring=2, path="line/c.png", **said),  # type: ignore[arg-type]
+            ],
+            "bank": BankRecord(*values),
+            "dataset": None,
+            "dataset_images": None,
+            "promotion": None,
+        }
+    )
     lines = [line for line in seen(caught, audit._own_images, value).splitlines() if ".png" in line]
     cells = [[cell.strip() for cell in line.strip(" │").split("│")] for line in lines]
     assert [(row[0], row[-1]) for row in cells] == [

@@ -17,11 +17,12 @@ FOLDER = REPOSITORY / "docs" / "reference" / "schemas"
 # Commands whose results have no model yet.
 PENDING = {
     *("init", "add", "upgrade"),
-    *(f"audit {name}" for name in ("batch", "dataset", "image", "normal", "bank", "compare", "at", "history")),
-    "audit completeness",
 }
 # Records of the ledger, as they stand in results.
-RECORDS = {"BatchRecord"}
+RECORDS = {
+    *("Archive", "BankRecord", "BatchRecord", "Checkpoint", "DatasetVersion", "Decision", "Disagreement", "Member"),
+    "Override",
+}
 
 
 def _with_json(group: object, above: str = "") -> set[str]:

@@ -50,7 +50,7 @@ def test_image_names_the_archives_that_are_not_here(ask: Ask, place: Workspace) 
     shutil.rmtree(archive)
     shown, value = ask("audit", "image", digest("late.png"))
     assert (value["records"], value["archives_missing"]) == ([], [archive.name])
-    assert f"archives that are not here, which may hold more: {archive.name}" in shown.stdout
+    assert f"archives that are not here and may hold more scorings: {archive.name}" in shown.stdout
 
 
 def test_a_recall_counts_what_an_archive_at_hand_holds(ask: Ask, place: Workspace) -> None:

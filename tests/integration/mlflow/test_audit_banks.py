@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -58,10 +57,10 @@ def cached_bank(services: Services) -> Path:
 
 def parts(services: Services) -> dict[str, tuple[str | None, int | None]]:
     """Return role and rows of every normal image, by its path."""
-    found = {}
+    found: dict[str, tuple[str | None, int | None]] = {}
     for entry in scan(services.workspace, "part").normals:
-        (bank,) = audit.normal(services, str(services.workspace.root / entry.path))["banks"]
-        found[entry.path] = (bank["role"], bank["rows"])
+        (bank,) = audit.normal(services, str(services.workspace.root / entry.path)).banks
+        found[entry.path] = (bank.role, bank.rows)
     return found
 
 
@@ -78,14 +77,14 @@ def test_each_normal_image_is_remembered_with_its_rows_or_held_out(services: Ser
 
 def test_an_image_leads_to_what_its_bank_let_through(services: Services) -> None:
     image = services.workspace.root / scan(services.workspace, "part").normals[0].path
-    (bank,) = audit.normal(services, str(image))["banks"]
-    assert [(entry["batch"], entry["passed"], entry["anomalous"]) for entry in bank["batches"]] == [("monday", 1, 1)]
+    (bank,) = audit.normal(services, str(image)).banks
+    assert [(entry.batch, entry.passed, entry.anomalous) for entry in bank.batches] == [("monday", 1, 1)]
 
 
 def test_an_evaluation_image_is_in_no_bank(services: Services) -> None:
     value = audit.normal(services, str(services.workspace.evaluation("part") / "good" / "0.png"))
-    assert value["banks"] == []
-    assert [entry["bank_version"] for entry in value["measured"]] == [1]
+    assert value.banks == ()
+    assert [entry.bank_version for entry in value.measured] == [1]
 
 
 def _remove(bank: Path) -> None:
@@ -112,11 +111,12 @@ def test_a_bank_that_is_not_to_be_had_says_nothing_about_the_image(
 ) -> None:
     harm(cached_bank(services))
     assert set(parts(services).values()) == {(None, None)}
-    assert audit.bank(services, "part", 1)["certificate"] is None
+    assert audit.bank(services, "part", 1).certificate is None
 
 
 def test_the_certificate_comes_from_the_bank_on_this_machine(services: Services) -> None:
     coreset = read(cached_bank(services))[0].coreset.model_dump()
-    found: dict[str, Any] = audit.bank(services, "part", 1)["certificate"]
-    assert found == {name: coreset[name] for name in found}
-    assert found["rows"] > 0
+    found = audit.bank(services, "part", 1).certificate
+    assert found is not None
+    assert found.model_dump() == {name: coreset[name] for name in type(found).model_fields}
+    assert found.rows > 0
