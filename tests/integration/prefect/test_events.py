@@ -212,7 +212,7 @@ def test_what_mlflow_missed_the_next_command_adds(
     (event,) = services.ledger.events("cell", "ingest")
     assert runs_of_events(services) == {}
     done = run("reconcile", "cell", "--json", "-w", workspace.root)
-    line = f"MLflow had no run for record {event.sequence}, ingest; it has one"
+    line = f"MLflow had no run for record {event.sequence}, ingest; now it has one"
     assert json.loads(done.stdout)["reconciled"] == [line]
     assert list(runs_of_events(services)) == [event.sequence]
     assert json.loads(run("reconcile", "cell", "--json", "-w", workspace.root).stdout)["reconciled"] == []
