@@ -9,10 +9,11 @@ export GX_ANALYTICS_ENABLED := false
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help demo test test-all check docs format constraints benchmarks clean
+.PHONY: help data demo test test-all check docs format constraints benchmarks clean
 
 help:
 	@echo "make demo         live through a bank's first weeks on real images of solar cells, in demo/"
+	@echo "make data         lay out the images of the demo for a bank in this clone, see data/README.md"
 	@echo "make test         the tests, a sample of those that take long: about 10 minutes on 2 cores"
 	@echo "make test-all     every test and every case, with coverage: about an hour"
 	@echo "make check        lint, types, the arrows between modules"
@@ -21,6 +22,11 @@ help:
 	@echo "make constraints  pin what pyproject.toml allows to the newest versions, into .constraints.txt"
 	@echo "make benchmarks   our speed beside the peers', 1 to 2 hours, tables into .benchmarks/"
 	@echo "make clean        remove the virtual environment and the demo"
+
+# The images of the demo's category, for the clone itself; see data/README.md.
+data: .venv/ready
+	@$(BIN)/python -m patchcore.cli.demo.data .images/solar_cells
+	@echo "images in .images/solar_cells; build a bank with: $(BIN)/patchcore add solar .images/solar_cells"
 
 demo: .venv/ready
 	@$(BIN)/patchcore demo demo

@@ -6,6 +6,7 @@ Buerhop-Lutz et al., "A Benchmark for Visual Identification of Defective Solar C
 
 import random
 import shutil
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -104,3 +105,7 @@ def _copy(images: Iterable[Path], folder: Path) -> None:
 def fill_batch(images: Sequence[Path], folder: Path) -> None:
     """Put the images of a batch where the line's camera would."""
     _copy(images, folder)
+
+
+if __name__ == "__main__":  # `make data`
+    lay_out(choose_images("mono", seed=0), Path(sys.argv[1]))

@@ -10,6 +10,7 @@ import pytest
 import patchcore
 from patchcore.adapters.versioning.repository import Versioning
 from patchcore.config.params import load_params
+from patchcore.config.pipeline import check_pipeline
 from patchcore.config.workspace import Workspace, pointer_of
 from patchcore.errors import Refused
 from patchcore.lifecycle.setup import add as adding
@@ -280,3 +281,21 @@ def test_a_wheel_brings_the_pipeline_along(tmp_path: Path) -> None:
     (wheel,) = builder.build(directory=str(tmp_path), versions=["standard"])
     with zipfile.ZipFile(wheel) as archive:
         assert archive.read("patchcore/template/dvc.yaml") == (CLONE / "dvc.yaml").read_bytes()
+
+
+def test_a_clone_of_the_repository_is_a_workspace_that_takes_a_category(source: Path, tmp_path: Path) -> None:
+    """`patchcore init .` changes nothing there; `add` changes params.yaml by one line and adds pointers."""
+    if not (CLONE / ".git").exists():
+        pytest.skip("these sources are no clone")
+    subprocess.run(["git", "clone", "--quiet", str(CLONE), str(tmp_path / "clone")], check=True)
+    clone = Workspace(tmp_path / "clone")
+    head = _git(clone, "rev-parse", "HEAD")
+    assert init(clone.root) == clone
+    assert (_git(clone, "status", "--porcelain"), _git(clone, "rev-parse", "HEAD")) == ("", head)
+    take_in(clone, "bottle", source)
+    assert _git(clone, "status", "--porcelain") == ""
+    changed = set(_git(clone, "diff", "--name-only", "HEAD~1").split())
+    pointers = {f"data/bottle/{name}" for name in ("train.dvc", "test.dvc", "ground_truth.dvc", "arrivals.json")}
+    assert changed == {"params.yaml", "data/bottle/.gitignore", *pointers}
+    assert load_params(clone.params).categories == ("bottle",)
+    check_pipeline(clone)
