@@ -1,4 +1,4 @@
-"""What goes into the ledger and what comes out of it: plain values, no database.
+"""The records of the ledger as plain values, without the database.
 
 Every ``at``, ``since``, ``until`` and ``scored_at`` is UTC as text, ``2026-01-31T02:13:00.000000Z``: its order as text
 is its order in time. Every sha256 is 64 hexadecimal digits.
@@ -148,7 +148,7 @@ class Production:
 
 @dataclass(frozen=True)
 class BatchRecord:
-    """A batch that was scored: by which bank, on which data-set version, where, by whom, with what outcome.
+    """One scoring of a batch: the bank, the data-set version, the runtime, the user and the counts.
 
     ``scoring`` counts from 1 how often the batch was scored; all but the first have a ``reason``. The threshold was set
     on ``calibration_images`` normal images (None in records of early versions). ``run_id`` is that of the MLflow run
@@ -180,7 +180,7 @@ class BatchRecord:
 
 @dataclass(frozen=True)
 class ImageScore:
-    """One image of a batch: a score, or the reason why there is none; no sha256 where no byte could be read."""
+    """One image of a batch: a score, or the reason why there is none; sha256 is None if no byte could be read."""
 
     path: str
     sha256: str | None
@@ -207,9 +207,9 @@ class Override:
 
 @dataclass(frozen=True)
 class RecordedBatch:
-    """A batch as the ledger holds it, its images sorted by path.
+    """A batch in the ledger, with its images sorted by path.
 
-    ``sequence`` is that of its record, None where it is not recorded yet. ``archived`` says that its images lie in an
+    ``sequence`` is that of its record, None if it is not recorded yet. ``archived`` says that its images are in an
     archive and no longer in the ledger.
     """
 
@@ -221,10 +221,10 @@ class RecordedBatch:
 
 @dataclass(frozen=True)
 class ScoredBatch:
-    """A scoring of a batch and what came of it.
+    """A scoring of a batch with its counts.
 
-    ``anomalous`` counts the images that the bank called so, None where they lie in an archive; ``overridden`` those
-    about which a person decided otherwise.
+    ``anomalous`` is the number of anomalous images, None if they are in an archive; ``overridden`` is the number of
+    images whose decision was overridden.
     """
 
     record: BatchRecord

@@ -51,7 +51,7 @@ def anchor(services: Services, *, git: bool = True) -> Anchored:
         git: Whether to write a tag in the workspace's repository, too.
 
     Raises:
-        NoRecords: The ledger has no record.
+        EmptyLedger: The ledger has no record.
         LedgerUnavailable: The ledger cannot be written.
     """
     checkpoint = services.ledger.checkpoint()
