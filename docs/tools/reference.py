@@ -160,7 +160,7 @@ def schemas() -> Iterator[str]:
         yield from ("", f"## `{file.stem.replace('_', ' ')}`", "")
         yield from _json_object(schema)
         for name, kind in schema.get("$defs", {}).items():
-            if "properties" in kind:
+            if "properties" in kind and name != "ErrorReport":  # the page describes that once
                 yield from ("", f"**`{name}`**", "")
                 yield from _json_object(kind)
         yield from ("", f"[JSON Schema](schemas/{file.name})", "")
