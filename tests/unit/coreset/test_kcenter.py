@@ -200,7 +200,7 @@ def test_the_number_of_threads_changes_no_bit(threads: int, monkeypatch: pytest.
 _OTHER_PROCESS = """
 import os
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-from tests.test_coreset import digest, real_like
+from tests.unit.coreset.test_kcenter import digest, real_like
 print(digest(real_like(12_000, 152)))
 """
 
