@@ -19,7 +19,12 @@ _AUDIT, _EVIDENCE, _INTAKE, _PRODUCTION, _SCORING = (
     f"patchcore.lifecycle.{part}.results" for part in ("audit", "evidence", "intake", "production", "scoring")
 )
 
+_SETUP = "patchcore.lifecycle.setup.results"
+
 MODELS: Mapping[str, tuple[str, str]] = {
+    "init": (_SETUP, "Initialised"),
+    "add": (_SETUP, "Added"),
+    "upgrade": (_SETUP, "Upgraded"),
     "ingest": (_INTAKE, "IngestReport"),
     "withdraw": (_INTAKE, "WithdrawalReport"),
     "retrain": (_PRODUCTION, "RetrainResult"),
@@ -28,7 +33,7 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "reconcile": (_PRODUCTION, "ReconcileResult"),
     "score": (_SCORING, "ScoreResult"),
     "override": (_SCORING, "OverrideResult"),
-    "migrate": (_EVIDENCE, "MigrationResult"),
+    "migrate": (_SETUP, "Migrated"),
     "audit batch": (_AUDIT, "BatchAnswer"),
     "audit dataset": (_AUDIT, "DatasetAnswer"),
     "audit image": (_AUDIT, "ImageAnswer"),
