@@ -23,10 +23,10 @@ help:
 	@echo "make benchmarks   our speed beside the peers', 1 to 2 hours, tables into .benchmarks/"
 	@echo "make clean        remove the virtual environment and the demo"
 
-# The images of the demo's category, for the clone itself; see data/README.md.
+# The images that the pointers in data/solar name; see data/README.md.
 data: .venv/ready
-	@$(BIN)/python -m patchcore.cli.demo.data .images/solar_cells
-	@echo "images in .images/solar_cells; build a bank with: $(BIN)/patchcore add solar .images/solar_cells"
+	@$(BIN)/python -m patchcore.cli.demo.data data/solar
+	@echo "849 images of solar cells in data/solar; build a bank with: $(BIN)/patchcore retrain solar"
 
 demo: .venv/ready
 	@$(BIN)/patchcore demo demo

@@ -20,6 +20,7 @@ from patchcore.images.decoding import list_images
 
 GOOD = "good"
 NOTE = "README.txt"
+NO_MASKS = "This category has no masks: pixel metrics are not measured.\n"
 """A file in ground_truth that says why there are no masks; it is not a mask."""
 _MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # no JPEG: it blurs the edge of a defect
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from patchcore._util.files import write_bytes
 from patchcore.errors import Refused
 
 _FIRST_NORMALS, _NEW_NORMALS, _BATCH_NORMALS, _BATCH_DEFECTS = 200, 60, 18, 6
@@ -56,6 +57,14 @@ def lay_out(images: DemoImages, folder: Path) -> None:
     _copy(images.first, folder / "train" / "good")
     for label, chosen in images.evaluation.items():
         _copy(chosen, folder / "test" / label)
+
+
+def lay_out_category(folder: Path) -> None:
+    """Lay out the demo's category as the pointers in data/solar name it: its first images, and a note without masks."""
+    from patchcore.dataset.manifest import NO_MASKS, NOTE
+
+    lay_out(choose_images("mono", seed=0), folder)
+    write_bytes(folder / "ground_truth" / NOTE, NO_MASKS.encode())
 
 
 def drop_new(images: DemoImages, folder: Path) -> None:
@@ -108,4 +117,4 @@ def fill_batch(images: Sequence[Path], folder: Path) -> None:
 
 
 if __name__ == "__main__":  # `make data`
-    lay_out(choose_images("mono", seed=0), Path(sys.argv[1]))
+    lay_out_category(Path(sys.argv[1]))

@@ -12,14 +12,12 @@ from patchcore.config.params_file import with_category
 from patchcore.config.workspace import Workspace, pointer_of
 from patchcore.dataset.arrivals import record_arrivals
 from patchcore.dataset.digests import FileDigests
-from patchcore.dataset.manifest import NOTE, normal_images, pair_masks
+from patchcore.dataset.manifest import NO_MASKS, NOTE, normal_images, pair_masks
 from patchcore.errors import CategoryExists, InvalidName, InvalidPath, NoImages
 from patchcore.images.decoding import list_images
 from patchcore.lifecycle.dataset_records import record_dataset
 from patchcore.lifecycle.services import Services
 from patchcore.lifecycle.setup.results import Added
-
-_NO_MASKS = "This category has no masks: pixel metrics are not measured.\n"
 
 
 @dataclass(frozen=True)
@@ -190,7 +188,7 @@ def _copy(files: list[Path], source: Path, target: Path) -> None:
             shutil.copyfile(source / file, folder / file)
             advance(done)
         if not (folder / "ground_truth").exists():  # DVC does not keep empty folders
-            write_bytes(folder / "ground_truth" / NOTE, _NO_MASKS.encode())
+            write_bytes(folder / "ground_truth" / NOTE, NO_MASKS.encode())
 
 
 def _content(folder: Path) -> dict[Path, str]:

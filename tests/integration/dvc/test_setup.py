@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 import patchcore
+from patchcore._util.files import read_json
 from patchcore.adapters.versioning.repository import Versioning
+from patchcore.cli.demo.data import lay_out_category
 from patchcore.config.params import load_params
 from patchcore.config.pipeline import check_pipeline
 from patchcore.config.workspace import Workspace, pointer_of
+from patchcore.dataset.manifest import normal_images
 from patchcore.errors import Refused
 from patchcore.lifecycle.setup import add as adding
 from patchcore.lifecycle.setup.add import take_in
@@ -297,5 +300,17 @@ def test_a_clone_of_the_repository_is_a_workspace_that_takes_a_category(source: 
     changed = set(_git(clone, "diff", "--name-only", "HEAD~1").split())
     pointers = {f"data/bottle/{name}" for name in ("train.dvc", "test.dvc", "ground_truth.dvc", "arrivals.json")}
     assert changed == {"params.yaml", "data/bottle/.gitignore", *pointers}
-    assert load_params(clone.params).categories == ("bottle",)
+    assert load_params(clone.params).categories == ("solar", "bottle")
     check_pipeline(clone)
+
+
+def test_the_pointers_in_git_name_the_images_of_the_package(tmp_path: Path) -> None:
+    if not (CLONE / ".git").exists():
+        pytest.skip("these sources are no clone")
+    subprocess.run(["git", "clone", "--quiet", str(CLONE), str(tmp_path / "clone")], check=True)
+    clone = Workspace(tmp_path / "clone")
+    lay_out_category(clone.category("solar"))
+    Versioning(clone).track([pointer.with_suffix("") for pointer in clone.pointers("solar")])
+    assert _git(clone, "status", "--porcelain") == ""
+    images = {entry.sha256 for entry in normal_images(clone, "solar")}
+    assert {image for group in read_json(clone.arrivals("solar"))["groups"] for image in group} == images
