@@ -1,1 +1,1 @@
-"""Our figures beside the peers', each from one run. See README.md in this folder."""
+"""Figures of this library and of other libraries, compared in one run. See README.md in this folder."""

@@ -1,7 +1,7 @@
 """Accuracy on the demo's solar cells, over several splits. Run: .venv/bin/python benchmarks/accuracy.py.
 
 For each split: bank 1 from 200 normal cells, bank 2 from 260, a fifth of them held out for the threshold, 1 % coreset,
-params.yaml as it is. Measured on the cells that neither bank nor batches took: image AUROC, and at the threshold the
+params.yaml as it is. Measured on the cells that are in no bank and no batch: image AUROC, and at the threshold the
 share of normal cells that are called anomalous (asked for: at most the false-alarm rate) and of defective ones.
 """
 
@@ -27,7 +27,7 @@ _PARAMS = load_params(Path(__file__).resolve().parent.parent / "params.yaml")
 
 
 def main(kind: str = "mono", splits: int = 3) -> None:
-    """Print a row a bank."""
+    """Print one row per bank."""
     with tempfile.TemporaryDirectory() as folder:
         store = FeatureStore(Path(folder), open_extractor(_PARAMS.extract))
         print("| split | normal cells | image AUROC | false alarms | found |\n|---|---|---|---|---|")

@@ -1,6 +1,6 @@
 """anomalib's KCenterGreedy, in the peers' environment: run by `benchmarks.peers.in_peer`, never by hand.
 
-Its argument: {"features": file of float32 (N, D), "picks": M, "ratio": what the whole selection takes of N}.
+Its argument: {"features": file of float32 (N, D), "picks": M, "ratio": share of N that is selected}.
 """
 
 import json

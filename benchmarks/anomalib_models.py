@@ -1,7 +1,7 @@
 """anomalib's PatchCore and FastFlow, in the peers' environment: run by `Peer`, never by hand.
 
 They get the best that anomalib offers: static shapes, inference mode, no lightning around them, no post-processing,
-images of the right size; OpenVINO in float32, once for latency and once with a stream a core, whichever is faster.
+images of the right size; OpenVINO in float32, for latency and with one stream per core; the faster one counts.
 """
 
 import tempfile
@@ -47,10 +47,10 @@ def patchcore(
         layers: of the backbone.
         state: a file of its weights (safetensors); None for random ones.
         rows: a file of the memory bank (.npy).
-        mean: of the images, a channel each, from 0 to 1.
+        mean: of the images, one value per channel, from 0 to 1.
         deviation: the same.
         side: pixels of the square images.
-        batch: images a batch.
+        batch: images per batch.
     """
     from safetensors.torch import load_file
 
@@ -93,7 +93,7 @@ def load(images: str) -> None:
 
 
 def run(scorer: str, batch: int) -> float:
-    """Score all images, a batch after the other, and return the seconds."""
+    """Score all images, one batch after the other, and return the seconds."""
     started = time.perf_counter()
     _scorers[scorer](_floats(_images[at : at + batch]) for at in range(0, len(_images), batch))
     return time.perf_counter() - started
@@ -129,7 +129,7 @@ def _add(name: str, model: Any, side: int, batch: int) -> None:
 
     _scorers[f"{name} torch"] = in_torch
     with tempfile.TemporaryDirectory() as folder:
-        # Its export for any size of batch keeps that of the example in one place: the size is given instead.
+        # Its export for any batch size still fixes the example's size in one place, so the size is given.
         static = {"dynamic_axes": None, "dynamic_shapes": ({0: batch},), "opset_version": 18}
         exported = openvino.Core().read_model(model.to_openvino(folder, input_size=(side, side), onnx_kwargs=static))
         for hint in ("LATENCY", "THROUGHPUT"):
@@ -137,7 +137,7 @@ def _add(name: str, model: Any, side: int, batch: int) -> None:
 
 
 def _in_openvino(exported: Any, hint: str) -> Scorer:
-    """Return a scorer that keeps as many batches under way as OpenVINO recommends for the hint."""
+    """Return a scorer that keeps as many batches in progress as OpenVINO recommends for the hint."""
     settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": hint}
     queue = openvino.AsyncInferQueue(openvino.Core().compile_model(exported, "CPU", settings))
     found: dict[int, Scored] = {}

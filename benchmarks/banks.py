@@ -1,4 +1,4 @@
-"""Banks for the benchmarks: of exactly so many images, in a folder that the caller gives."""
+"""Banks for the benchmarks: built from exactly the given images, in a folder that the caller gives."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ def make_banks(
 
     Args:
         folder: where each bank becomes a folder of its own.
-        images: image files; all of them are remembered, the first ones stand in for held-out images too.
+        images: image files; all of them are remembered, the first ones also serve as held-out images.
         params: the block extract of params.yaml.
         ratios: for each bank, of its rows to the patches of all images.
         projection: dimensions that patches are projected to while rows are chosen; None: as they are.

@@ -1,4 +1,4 @@
-"""The bare backbone, which no scoring can beat: the network cut at the last layer that PatchCore reads, alone."""
+"""The bare backbone, the upper limit of scoring: the network cut at the last layer that PatchCore reads, alone."""
 
 import copy
 from collections.abc import Callable
@@ -18,8 +18,8 @@ Pixels = NDArray[np.float32]  # (B, 3, S, S), normalised
 def bare_sides(params: ExtractParams, images: NDArray[np.uint8], batch: int) -> dict[str, Callable[[], float]]:
     """Return sides for `interleaved` that run the images, uint8 (B, S, S, 3), through the bare backbone.
 
-    OpenVINO in float32 in both shapes that two cores allow, torch as it comes and with channels last; ``batch`` images
-    at a time. OpenVINO also in our own batches, which are quicker.
+    OpenVINO in float32 in both shapes that two cores allow, torch in its default layout and with channels last;
+    ``batch`` images at a time. OpenVINO also in our own batches, which are faster.
     """
     network = _Cut(params)
     pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(255) - np.float32(0.5)

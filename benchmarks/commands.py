@@ -1,8 +1,8 @@
-"""How long the everyday commands take, a Prefect server running. Run: python benchmarks/commands.py.
+"""How long the everyday commands take, with a running Prefect server. Run: python benchmarks/commands.py.
 
-`patchcore retrain` with nothing new to do, and `patchcore score` of 8 images, in a workspace of 200 solar cells that
-is made first; each as a person runs it, a fresh process. What imports take is measured by `python -X importtime` in a
-run of its own, because the measuring costs time too.
+`patchcore retrain` with nothing to do, and `patchcore score` of 8 images, in a workspace of 200 solar cells that is
+made first; each in a new process, as a person runs it. `python -X importtime` measures the imports in a separate run,
+because this measurement takes time too.
 """
 
 import argparse
@@ -68,7 +68,7 @@ class Commands:
         return self._run(self._arguments(command))[0]
 
     def imports(self, command: str) -> str:
-        """Return what `python -X importtime` says of a command."""
+        """Return what `python -X importtime` prints about a command."""
         return self._run(self._arguments(command), "-X", "importtime")[1]
 
     def _arguments(self, command: str) -> list[str]:

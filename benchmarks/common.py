@@ -68,7 +68,7 @@ def bottle() -> Path:
     """Return the folder of the category bottle of MVTec AD, in MVTec layout.
 
     Raises:
-        Refused: it does not stand beside the clone.
+        Refused: it is not beside the clone.
     """
     if not _BOTTLE.is_dir():
         raise Refused("no bottle", f"no folder {_BOTTLE}", "a category in MVTec layout", "put one there")
@@ -81,7 +81,7 @@ def squares(paths: Sequence[Path], side: int = 224) -> NDArray[np.uint8]:
 
 
 def params(**extract: object) -> Params:
-    """Return params.yaml as it is in the repository, some of the block extract replaced."""
+    """Return params.yaml as it is in the repository, with some keys of the block extract replaced."""
     original = load_params(ROOT / "params.yaml")
     changed = type(original.extract).model_validate({**original.extract.model_dump(), **extract})
     return original.model_copy(update={"extract": changed})
@@ -93,7 +93,7 @@ def timed(function: Callable[[], object], rounds: int = 5) -> float:
 
 
 def interleaved(sides: Mapping[str, Callable[[], float]], rounds: int = 5) -> dict[str, float]:
-    """Let several sides take turns, so that a noisy minute of the machine hits all of them.
+    """Let several sides take turns, so that a noisy minute of the machine affects all of them.
 
     Args:
         sides: name -> does the work once and returns the seconds that it took, as `stopwatch` makes it.
@@ -116,7 +116,7 @@ def interleaved(sides: Mapping[str, Callable[[], float]], rounds: int = 5) -> di
 @contextmanager
 def alone() -> Iterator[None]:
     """Hold the file lock that PATCHCORE_BENCHMARK_LOCK names, if it names one: benchmarks of one machine take turns."""
-    # Taken from the environment while it is held: who measures inside, here or in a child, would wait for ever.
+    # Not in the environment while the lock is held: a measurement inside the block would wait for it forever.
     if not (name := os.environ.pop("PATCHCORE_BENCHMARK_LOCK", "")):
         yield
         return
@@ -181,7 +181,7 @@ def _peak() -> int:
 
 
 class Table:
-    """A table in Markdown, printed when it is whole."""
+    """A table in Markdown, printed when it is complete."""
 
     def __init__(self, title: str, *columns: str) -> None:
         """Take what the table shows and the names of its columns."""
@@ -190,7 +190,7 @@ class Table:
         self._rows: list[list[str]] = []
 
     def add(self, *cells: object) -> None:
-        """Add a row; numbers are shown with three digits that say something."""
+        """Add a row; numbers are shown with three significant digits."""
         if len(cells) != len(self._columns):
             raise ValueError(f"cells: got {len(cells)}, expected {len(self._columns)}")
         self._rows.append([_shown(cell) for cell in cells])

@@ -1,8 +1,8 @@
-"""The coreset beside a plain torch loop and anomalib's KCenterGreedy. Run: python -m benchmarks.coreset.
+"""The coreset compared with a plain torch loop and anomalib's KCenterGreedy. Run: python -m benchmarks.coreset.
 
 The patches of 300 normal solar cells (235,200), after a random projection to 128 features and as they are (152). Each
 side selects 1 % of the same patches; ours also 10 %. anomalib projects by itself, to 305 dimensions here, and takes
-minutes: it runs once; --peer-picks times its first picks only and says so. Radii are measured alike for all: the
+minutes: it runs once; --peer-picks times its first picks only and says so. Radii are measured in the same way: the
 largest distance of a patch to the nearest pick, without any projection of the peer's.
 """
 
@@ -62,7 +62,7 @@ def _compare(patches: Features, file: Path, arguments: argparse.Namespace) -> Ta
         "passes",
     )
     one = round(0.01 * count)
-    # In turns, so that a noisy minute of the machine hits both sizes.
+    # In turns, so that a noisy minute of the machine affects both sizes.
     both = [(_ours(patches, one), _ours(patches, 10 * one)) for _ in range(arguments.rounds)]
     ours, many = (_median(rounds) for rounds in zip(*both, strict=True))
     plain = _median([_plain(patches, one) for _ in range(arguments.plain_rounds)])
@@ -86,7 +86,7 @@ def _ours(patches: Features, size: int) -> Selection:
 
 
 def _plain(patches: Features, size: int) -> Selection:
-    """The algorithm as it is written in the paper, with one matrix-vector product a pick: its quickest plain form."""
+    """The algorithm as it is written in the paper, with one matrix-vector product per pick: its fastest plain form."""
     import torch
 
     started = time.perf_counter()

@@ -1,6 +1,6 @@
 """How fast image files become squares of 224 pixels, by decoder. Run: python benchmarks/decoding.py.
 
-Solar cells (300x300, grey) and bottles (colour), the PNG files as they are and JPEG files made of them. Decoders
+Solar cells (300x300, grey) and bottles (colour), the PNG files as they are and JPEG files made from them. Decoders
 that are not installed are left out; to see all of them:
 pip install opencv-python-headless simplejpeg imagecodecs pyspng.
 """

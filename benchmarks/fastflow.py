@@ -1,4 +1,4 @@
-"""How fast a PatchCore bank scores beside FastFlow on the same backbone. Run: python benchmarks/fastflow.py.
+"""How fast a PatchCore bank scores, compared with FastFlow on the same backbone. Run: python benchmarks/fastflow.py.
 
 wide_resnet50_2 with random weights on both sides, so this is about speed alone; decoded images (uint8, 224 px), batches
 of 8. Our bank has 1 % of the patches of 300 images. FastFlow's maps come out of its network; ours are counted too.
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _random_backbone(folder: Path, runtime: str) -> ExtractParams:
-    """Return parameters that name a file of random weights: nothing else would take such a backbone."""
+    """Return parameters that name a file of random weights: no other setting accepts such a backbone."""
     import torch
     import torchvision
 

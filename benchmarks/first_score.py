@@ -1,6 +1,6 @@
 """Load a bank and score one image, in a process that has done nothing else; run by startup.py.
 
-Prints the seconds of each part as JSON. Nothing is imported here but the standard library until the clock runs.
+Prints the seconds of each part as JSON. Only the standard library is imported before the clock starts.
 """
 
 import importlib

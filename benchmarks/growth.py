@@ -1,11 +1,11 @@
 """Time and peak memory of extract, build and score as a data set grows. Run: python benchmarks/growth.py.
 
-Each figure comes from a process of its own that runs the step as `patchcore` does, in a temporary workspace. Beyond
-the solar cells that there are, images are real ones flipped, cropped and with noise, the same for the same seed. The
-law is a power of the number of images, fitted to the larger half of the sizes, where what is constant weighs less.
+Each figure comes from a separate process that runs the step as `patchcore` does, in a temporary workspace. If there are
+too few solar cells, flipped and cropped copies with noise are added, the same for the same seed. The law is a power of
+the number of images, fitted to the larger half of the sizes, where constant costs matter less.
 
-The network is converted before, as it is once in the life of a workspace, and banks are built without the comparison
-of runtimes, which costs the same for any data set.
+The network is converted before the measurement, as it is once in each workspace, and banks are built without the
+comparison of runtimes, which costs the same for any data set.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def grow(folder: Path, real: Sequence[Path], count: int, *, seed: int) -> list[Path]:
-    """Write as many images as asked for into ``folder``/images: the real ones first, then altered ones."""
+    """Write the requested number of images into ``folder``/images: the real ones first, then altered ones."""
     generator = np.random.default_rng(seed)
     target = folder / "images"
     target.mkdir()
@@ -122,7 +122,7 @@ def _point(normals: Sequence[Path], measured: Measured, rows: int, seconds: floa
 
 
 def _lay_out(root: Path, normals: Sequence[Path], converted: Path) -> None:
-    """Make a workspace of normal images, of as many others as the manifest asks for, and a cache that others share."""
+    """Make a workspace with normal images, the other images that a manifest needs, and a shared cache."""
     from patchcore.config.workspace import Workspace
     from patchcore.dataset.manifest import scan, write_manifest
 

@@ -1,8 +1,8 @@
-"""A retrain after a tenth more normal images, beside a rebuild. Run: python benchmarks/incremental.py.
+"""A retrain after a tenth more normal images, compared with a rebuild. Run: python benchmarks/incremental.py.
 
-Solar cells: normal ones (beyond what the set has: crops of them with noise), then real ones that arrive later; measured
-on real cells that are in neither. Both sides run the stages of dvc.yaml in this process, so that no start of a program
-counts. The rebuild begins with an empty feature store; the retrain finds what the bank before it left behind.
+Solar cells: normal ones (and, if there are too few, crops of them with noise), then real ones that arrive later;
+measured on other real cells. Both sides run the stages of dvc.yaml in this process, so the start of a program does not
+count. The rebuild begins with an empty feature store; the retrain has the features and the cache of the first bank.
 """
 
 import argparse
@@ -94,7 +94,7 @@ def _round(
     for workspace in (grown, rebuilt):
         _record(workspace, params)
     measured = {"retrain": _run(grown, params), "rebuild": _run(rebuilt, params)}
-    # How much of a difference is chance: the same images once more, from another first patch.
+    # The effect of chance: the same images again, with another first patch.
     other = params.model_copy(update={"build": params.build.model_copy(update={"seed": 1})})
     rebuilt.arrivals(_CATEGORY).unlink()
     measured["another rebuild"] = _run(rebuilt, other)

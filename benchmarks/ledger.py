@@ -1,7 +1,7 @@
 """A ledger of a million image records, on SQLite and on PostgreSQL: appending, every audit query, verifying the chain.
 
 A plant in miniature: 50 data-set versions and banks, 1,000 batches of 1,000 images, overrides, batches that were scored
-again. What is timed is what the commands do, without the start of their process, of which the last row has an example.
+again. The times are without the start of a process; the last row has an example with it.
 """
 
 import argparse
@@ -102,7 +102,7 @@ def _fill(ledger: Ledger, batches: int) -> list[float]:
 
 
 def _bank(ledger: Ledger, number: int) -> None:
-    normals = range(number * 10, NORMALS + number * 20)  # some go, more come
+    normals = range(number * 10, NORMALS + number * 20)  # some are removed, more are added
     members = [Member(f"data/bottle/train/good/{image:05}.png", _sha256("normal", image), "train") for image in normals]
     sha256 = images_digest((member.path, member.sha256) for member in members)
     kept: dict[str, Any] = {"pointers": {}, "git_commit": None, "who": "ann", "images": members}

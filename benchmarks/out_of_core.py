@@ -1,7 +1,7 @@
 """Time and peak memory of a selection from the disk. Run: python -m benchmarks.out_of_core.
 
-Each row is a process of its own that reads the features of so many images from a store and selects a fixed number
-of rows, or 1 % of the patches. Beyond what the set has, images are real ones again, with noise in their features. Peak
+Each row is a separate process that reads the features of that many images from a store and selects a fixed number of
+rows, or 1 % of the patches. If there are too few images, real ones are used again, with noise in their features. Peak
 memory is the process's high-water mark (VmHWM), imports included.
 """
 

@@ -1,4 +1,4 @@
-"""The peers' own virtual environment, and scripts that run in it: anomalib never meets our dependencies.
+"""The peers' own virtual environment, and scripts that run in it: anomalib does not share our dependencies.
 
 The environment is made when it is first needed, in .benchmarks/anomalib of the clone (some gigabytes), with the
 versions of torch, torchvision, timm and OpenVINO that we use too. PATCHCORE_PEER names another Python with anomalib.
@@ -41,7 +41,7 @@ def in_peer(script: Path, arguments: Mapping[str, object]) -> dict[str, Any]:
 
     Args:
         script: its only argument is ``arguments`` as JSON; its last line on stdout is a JSON object.
-        arguments: what JSON can say; arrays go through files.
+        arguments: values that JSON can hold; arrays go through files.
 
     Returns:
         That object.
@@ -53,7 +53,7 @@ def in_peer(script: Path, arguments: Mapping[str, object]) -> dict[str, Any]:
 
 
 class Peer:
-    """A script of the peers' environment that stays, so that its rounds can take turns with ours; see `serve`."""
+    """A script of the peers' environment that keeps running, so its rounds can take turns with ours; see `serve`."""
 
     def __init__(self, script: Path) -> None:
         """Start the script."""
@@ -66,9 +66,9 @@ class Peer:
         """Call one of the script's functions and return its result.
 
         Raises:
-            RuntimeError: the script ended; its error stands on stderr.
+            RuntimeError: the script ended; its error is on stderr.
         """
-        assert self._process.stdin  # noqa: S101  # it was asked for
+        assert self._process.stdin  # noqa: S101  # a pipe was requested
         assert self._process.stdout  # noqa: S101
         self._process.stdin.write(json.dumps([name, arguments]) + "\n")
         self._process.stdin.flush()
@@ -89,9 +89,9 @@ def serve(functions: Mapping[str, Callable[..., object]]) -> None:
     """Answer the calls of a `Peer` until it ends; the other side of the pipe.
 
     Args:
-        functions: name -> a function of keywords that returns what JSON can say.
+        functions: name -> a function of keywords that returns a value that JSON can hold.
     """
-    # What libraries print goes to stderr: stdout carries the answers, a line each.
+    # What libraries print goes to stderr: stdout has the answers, one per line.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     for line in sys.stdin:

@@ -1,7 +1,7 @@
-"""How fast a bank scores images, beside anomalib and the bare backbone. Run: python benchmarks/scoring.py.
+"""How fast a bank scores images, compared with anomalib and the bare backbone. Run: python benchmarks/scoring.py.
 
 Decoded normal images (uint8, 224 px), batches of 8, EfficientNet-Lite0 with the same ImageNet weights on both sides,
-the same rows in both memory banks, image scores and smoothed maps on both sides. Ours on defective images beside it:
+the same rows in both memory banks, image scores and smoothed maps on both sides. Ours also on defective images:
 their patches are far from every row, so that a search by lower bounds has more to do.
 """
 

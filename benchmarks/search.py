@@ -1,4 +1,4 @@
-"""How fast the exact nearest neighbour is found, beside faiss and a matrix product. Run: python benchmarks/search.py.
+"""The speed of exact nearest neighbours, compared with faiss and a matrix product. Run: python benchmarks/search.py.
 
 Features of real images by EfficientNet-Lite0 at 224 px, 784 patches of 152 numbers each. The banks remember normal
 images; the queries are batches of 8 other images, normal and defective. Every answer is compared with brute force in
@@ -88,7 +88,7 @@ def _batches(features: Features) -> list[Features]:
 
 
 def _measure(rows: Features, batches: Sequence[Features], cores: int, rounds: int) -> list[float]:
-    """Return milliseconds a batch of ours, faiss and a matrix product, and the ratio of the first two."""
+    """Return milliseconds per batch of ours, faiss and a matrix product, and the ratio of the first two."""
     import faiss
     import torch
 

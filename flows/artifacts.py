@@ -24,7 +24,7 @@ def leave_table(key: str, category: str, rows: Sequence[Mapping[str, object]], d
 def _leave(make: Callable[[], object]) -> None:
     try:
         make()
-    except Exception as error:  # noqa: BLE001  # the work is done, whatever the server or its client raises
+    except Exception as error:  # noqa: BLE001  # the work is done; no error of the server or client undoes it
         sys.stderr.write(f"warning: Prefect does not show a page of this run: {type(error).__name__}: {error}\n")
 
 

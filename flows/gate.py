@@ -36,7 +36,7 @@ def judge_and_promote(
 
     Raises:
         ProductionChanged: Production changed after the bank was judged.
-        UnknownProposal: The promotion that is to be approved is not proposed.
+        UnknownProposal: The promotion to approve is not proposed.
         OwnProposal: The same person proposed it.
         InvalidBank: The bank is damaged.
     """

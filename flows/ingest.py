@@ -32,7 +32,7 @@ def ingest(workspace: str, category: str, folder: str | None = None, settle: flo
 
     Raises:
         Refused: The category or the folder is missing.
-        Fault: The DVC remote does not take the images. They are a data-set version all the same, and the next ingest
+        Fault: The DVC remote does not take the images. They still become a data-set version, and the next ingest
             or retrain sends them.
     """
     with services_of(workspace) as services:
@@ -62,7 +62,7 @@ def ingest(workspace: str, category: str, folder: str | None = None, settle: flo
 
 
 def _push(workspace: str) -> PatchcoreError | None:
-    """Push, and return the error: what came is recorded and published before an unreachable remote is reported."""
+    """Push, and return the error: the ingest is recorded and published before a failed push is reported."""
     try:
         push(workspace)
     except PatchcoreError as error:
@@ -122,7 +122,7 @@ def push(workspace: str) -> None:
 
 @task(task_run_name="number the data-set version of {category}", cache_policy=NO_CACHE)
 def number(workspace: str, category: str, waiting: int) -> tuple[DatasetVersion, Event | None]:
-    """Record the present content in the ledger, and what came since the last such record."""
+    """Record the present content in the ledger, and the changes since the last such record."""
     services = open_services(workspace)
     dataset = record_dataset(services, category)
     return dataset, events.record_ingest(services, category, dataset, waiting)

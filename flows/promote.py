@@ -31,7 +31,7 @@ def promote(
     Raises:
         UnknownBank: There is no such version.
         ProductionChanged: Production changed after the bank was judged.
-        UnknownProposal: The promotion that is to be approved is not proposed.
+        UnknownProposal: The promotion to approve is not proposed.
         OwnProposal: The same person proposed it.
     """
     with services_of(workspace) as services:

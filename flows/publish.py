@@ -16,7 +16,7 @@ from patchcore.lifecycle.webhook import notify
 
 
 def publish(workspace: str, category: str, *recorded: Event | None) -> None:
-    """Publish events; None stands for an event that was not recorded, and nothing is published for it.
+    """Publish events; None means that no event was recorded, and is skipped.
 
     MLflow is brought up to date in any case: a run before this one may have been killed before it did that.
     """
@@ -29,7 +29,7 @@ def publish(workspace: str, category: str, *recorded: Event | None) -> None:
 
 
 def publish_failure(services: Services, category: str, error: Exception) -> None:
-    """Record and publish that a retrain was refused or failed; errors in here must not hide that one."""
+    """Record and publish that a retrain was refused or failed; an error in here must not hide the first one."""
     with suppress(Exception):
         publish(str(services.workspace.root), category, record_failure(services, category, error))
 

@@ -37,7 +37,7 @@ def retrain(workspace: str, category: str, drop: bool = False, rebuild: bool = F
     Args:
         workspace: The workspace's folder.
         category: The kind of part.
-        drop: Start by itself: take the images of the drop folder first, and return `RetrainSkipped` if params.yaml
+        drop: Automatic start: take the images of the drop folder first, and return `RetrainSkipped` if params.yaml
             says that there is nothing to do.
         rebuild: Build the bank from nothing instead of growing the one before.
 
@@ -62,7 +62,7 @@ def retrain(workspace: str, category: str, drop: bool = False, rebuild: bool = F
         except Exception as error:
             publish_failure(services, category, error)
             raise
-        # From here on the retrain is done and recorded: an error does not make a failed retrain of it.
+        # From here on the retrain is done and recorded: an error does not turn it into a failed retrain.
         publish(workspace, category, *recorded)
         bank = registered.bank
         return RetrainResult(
@@ -93,8 +93,8 @@ def bring_up_to_date(
     """Build, register and decide, while no other command changes the workspace.
 
     Returns:
-        The bank version; what the gate decided; and the events that were recorded: images that came in another way than
-        by an ingest, if there were any, and the retrain, if it decided anything.
+        The bank version; what the gate decided; and the events that were recorded: images that arrived without an
+        ingest, if there were any, and the retrain, if it decided anything.
 
     Raises:
         InvalidImages: The images are not valid.
@@ -173,7 +173,7 @@ def record_images(workspace: str, category: str, number: int) -> Event | None:
 
 @task(task_run_name="gate and promote {category} version {version}", cache_policy=NO_CACHE)
 def decide(workspace: str, category: str, version: int, reason: str = "retrained") -> GateOutcome:
-    """Judge a bank version and carry the verdict out; leave a version as it is that is not to be judged again."""
+    """Judge a bank version and carry the verdict out; skip a version that must not be judged again."""
     services = open_services(workspace)
     bank = bank_record(services, category, version)
     if not banks_to_be_judged(services, category, [bank]):

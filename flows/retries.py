@@ -9,5 +9,5 @@ from patchcore.errors import Refused
 
 
 def unless_refused(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Say whether to try again: a service may answer the next time; a refusal stays a refusal."""
+    """Say whether to try again: a service may answer the next time; a refusal is final."""
     return not isinstance(state.data, Refused)

@@ -49,7 +49,7 @@ async def _look(workspace: Workspace, category: str, one: DropWatch, before: str
             sys.stderr.write(f"retrain {category}: {decision.reason}\n")
         for name in one.restless(time.monotonic()):
             sys.stderr.write(f"warning: {workspace.drop(category) / name} has been changing for an hour: not taken\n")
-    except Exception as error:  # noqa: BLE001  # the next look may succeed, and serving must go on
+    except Exception as error:  # noqa: BLE001  # the next look may succeed, and serving must continue
         problem = f"{type(error).__name__}: {error}"
         if problem != before:
             sys.stderr.write(f"warning: drop folder of {category}: {problem}; looking again\n")

@@ -1,4 +1,4 @@
-"""Services for tests of what makes the ledger's answers hold: a filled ledger, git, and notes that no MLflow keeps."""
+"""Services for tests of verification and anchoring: a filled ledger, git, and notes without MLflow."""
 
 import subprocess
 from dataclasses import replace
@@ -15,7 +15,7 @@ from tests.support.ledgers import fill
 
 
 class Notes:
-    """A registry that keeps notes and nothing else; none where it does not answer."""
+    """A registry that only keeps notes; reading one fails while it does not answer."""
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
@@ -34,7 +34,7 @@ class Notes:
 
 @pytest.fixture
 def notes() -> Notes:
-    """What stands where MLflow keeps anchors."""
+    """The notes in which MLflow keeps anchors."""
     return Notes()
 
 
@@ -49,7 +49,7 @@ def services(empty_workspace: Workspace, notes: Notes) -> Services:
 
 
 def git(folder: Path, *words: str) -> str:
-    """Run git as somebody who works there, and return what it says."""
+    """Run git with the name of a user, and return its output."""
     person = ("-c", "user.name=eve", "-c", "user.email=eve@localhost")
     done = subprocess.run(["git", *person, *words], cwd=folder, check=True, capture_output=True, text=True)
     return done.stdout

@@ -1,8 +1,8 @@
-"""A workspace that version 0.1.0 worked in, for tests that a later version opens it: what must be true of it then.
+"""A workspace of version 0.1.0, for tests that later versions can open it, and the facts that must stay true.
 
 `tests/data/make_frozen_workspace.py` made it. It has git, DVC's cache, a ledger in SQLite, MLflow, an anchor file, an
 archive, an export (`evidence/`), quarantine, results of batches, and the images of those below `line/`. `incoming/` has
-new normal images that nobody ingested yet; an image was withdrawn since the last retrain, so a retrain is due. What a
+new normal images that are not ingested yet; an image was withdrawn since the last retrain, so a retrain is due. What a
 machine makes again is left out: the link `patchcore` to the code, converted networks, features, Prefect's database,
 Data Docs, locks.
 """
@@ -28,7 +28,7 @@ _MLFLOW_PLACES = (
 
 
 def facts() -> dict[str, Any]:
-    """Return what version 0.1.0 said of the workspace: what must be true of it ever after."""
+    """Return what version 0.1.0 recorded about the workspace; it must stay true."""
     value: dict[str, Any] = json.loads(FACTS.read_text(encoding="utf-8"))
     return value
 

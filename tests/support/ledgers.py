@@ -200,7 +200,7 @@ def add_batch(
 
 
 def fill(ledger: Ledger) -> Ledger:
-    """Add two years in short: a bad image came among the normals, and what the bank that has it let through.
+    """Add two years in short: a bad image among the normal images, and what the bank built from it passed.
 
     Data-set version 1 of bottle has normal images one and two, version 2 also three (the bad one), version 3 no longer
     has it. Banks 1, 2 and 3 were built from them. Bank 1 scored batch monday, bank 2 monday again and tuesday; bank 3

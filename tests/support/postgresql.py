@@ -42,7 +42,7 @@ def postgresql_server() -> Iterator[URL]:
 
 @contextmanager
 def running_server() -> Iterator[URL]:
-    """Run a server of one's own for as long as the block runs; yield the URL of its superuser's database."""
+    """Run a separate server while the block runs; yield the URL of its superuser's database."""
     programs = _programs()
     # Short, because a socket's path has 107 characters at most; not under tmp_path, which only we may enter.
     folder = Path(tempfile.mkdtemp(prefix="patchcore-postgresql-"))

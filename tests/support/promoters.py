@@ -1,8 +1,8 @@
-"""Races: so many processes, each for a version of its own, judge, wait until all have judged, then promote.
+"""Races: each process judges another version, waits until all have judged, then promotes it.
 
-Run as ``python -m tests.support.promoters WORKSPACE ROUNDS VERSIONS``. In each round all versions to VERSIONS race but
-the one in production. Prints one JSON line a round: for each version the exit code that its process ended with, and its
-line of error. One parent imports what is needed, and all others are forked from it.
+Run as ``python -m tests.support.promoters WORKSPACE ROUNDS VERSIONS``. In each round all versions to VERSIONS race,
+except the one in production. Prints one JSON line per round: for each version the exit code of its process
+and its line of error. One parent imports what is needed, and all others are forked from it.
 """
 
 import importlib

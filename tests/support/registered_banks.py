@@ -55,7 +55,7 @@ def candidates(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Services:
-    """Versions 1, 2 and 3 of part, none in production yet; ann is at work."""
+    """Versions 1, 2 and 3 of part, none in production yet; the user is ann."""
     for name in _ELSEWHERE:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATCHCORE_USER", "ann")

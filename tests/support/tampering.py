@@ -1,4 +1,4 @@
-"""What somebody does to a ledger who owns its database: the guards are lifted, the change is made, the guards stand."""
+"""What the owner of a database can do to a ledger: remove the guards, change records, restore the guards."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ class Owner:
 
     @contextmanager
     def at_work(self, *, checks: bool = True) -> Iterator[Connection]:
-        """Yield a connection that nothing refuses; without ``checks`` not even the rules of a table hold."""
+        """Yield a connection without guards; without ``checks`` the rules of a table do not apply either."""
         with self.database._engine.connect() as connection:
             lift = _lift_postgresql if connection.dialect.name == "postgresql" else _lift_sqlite
             with lift(connection, checks):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def main(report: Path) -> None:
-    """Print the lines, and how many there are of how many."""
+    """Print the lines, their number, and the number of all lines."""
     files = json.loads(report.read_text(encoding="utf-8"))["files"]
     found, handling = [], 0
     for name, facts in sorted(files.items()):

@@ -1,4 +1,4 @@
-"""A webhook on loopback that keeps what it is told."""
+"""A webhook on loopback that keeps what it receives."""
 
 import json
 import threading
@@ -13,7 +13,7 @@ SECRET = "T0K3N-of-the-channel"  # noqa: S105  # made up
 
 @dataclass
 class Hook:
-    """A server that gives its answers one after the other, the last one ever after; 0 is no answer at all."""
+    """A server that gives its answers in order and then repeats the last one; 0 means no answer."""
 
     address: str = ""
     answers: list[int] = field(default_factory=lambda: [200])

@@ -62,7 +62,7 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 @pytest.fixture(scope="session")
 def run(_own_environment: None, prefect_server: str) -> Iterator[Run]:
-    """Run a command in this process: what it says, and its exit code. Its flows are runs of the session's Prefect."""
+    """Run a command in this process: its output and its exit code. Its flows are runs of the session's Prefect."""
 
     def run_in_process(*arguments: object) -> Done:
         words = [str(argument) for argument in arguments]
@@ -76,7 +76,7 @@ def run(_own_environment: None, prefect_server: str) -> Iterator[Run]:
 
 
 def without_prefect() -> dict[str, str]:
-    """Return this environment as it is where nobody set up a Prefect server: each command starts one of its own."""
+    """Return this environment without the setting of a Prefect server: each command starts one of its own."""
     return {name: value for name, value in os.environ.items() if name not in {"PREFECT_API_URL", "PREFECT_HOME"}}
 
 
@@ -174,7 +174,7 @@ def promoted(first_retrain: tuple[Workspace, Done]) -> Workspace:
 def grown(
     promoted: Workspace, run: Run, cells: DemoImages, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Workspace, list[Done]]:
-    """A copy of `promoted` that lived on, and what its four commands said. Not to be changed: `copy` it.
+    """A copy of `promoted` after four more commands, and their output. Not to be changed: `copy` it.
 
     Batch first was scored; new images came, good and bad ones; bank version 2 replaced version 1; batch second was
     scored.
@@ -232,13 +232,13 @@ def made_once(
     Args:
         factory: knows the folder that all workers share.
         name: of the workspace's own folder below that; what `make` puts beside the workspace is copied too.
-        make: makes the workspace, where it is told to.
+        make: makes the workspace in the given folder.
     """
     own = factory.getbasetemp()
     common = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     folder, said = common / name, common / f"{name}.json"
     with FileLock(common / f"{name}.lock"):
-        if not said.exists():  # nobody has, or who did failed
+        if not said.exists():  # no worker has made it, or it failed
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             said.write_text(json.dumps([vars(done) for done in make(Workspace(folder / "workspace"))]))
