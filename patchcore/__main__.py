@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     if (chosen.step == FINGERPRINT) != (chosen.category is None):
         parser.error(f"{FINGERPRINT} takes no category, every other step takes one")
     try:
-        workspace = find_workspace(Path())  # DVC runs a stage in its workspace, whatever the environment names
+        workspace = find_workspace(Path())  # DVC runs a stage in its workspace; PATCHCORE_WORKSPACE does not count
         check_pipeline(workspace)
         params = load_params(workspace.params)
         if chosen.step == FINGERPRINT:

@@ -1,8 +1,8 @@
 """The errors that a user sees: one line that says what, got, expected, and what to do, an exit code, a stable code.
 
-The class says who can act: a `Fault` is for whoever runs the machine, a `UsageError` for whoever wrote the command, a
-`Refused` for whoever brought the data or asked for the decision. Each subclass has a ``code`` that never changes, so a
-script or a Python caller can tell errors apart without reading their text:
+The class says who can act: on a `Fault` the administrator of the machine, on a `UsageError` the author of the command,
+on a `Refused` the person who provided the data or asked for the decision. Each subclass has a ``code`` that never
+changes, so a script or a Python caller can distinguish errors without reading their text:
 
     >>> try:
     ...     raise UnknownBatch("no batch '4711' in the ledger", "'4711'", "a batch that was scored", "check the name")
@@ -39,7 +39,7 @@ class PatchcoreError(Exception):
 
 
 class Fault(PatchcoreError):
-    """Something around us failed: a service that does not answer, a disk that is full."""
+    """Something outside this library failed: a service that does not answer, a disk that is full."""
 
     code = "fault"
     exit_code = 1
@@ -99,7 +99,7 @@ class FeaturesDamaged(Fault):
 
 
 class CannotWrite(Fault):
-    """The disk did not take what had to be written."""
+    """A file could not be written."""
 
     code = "cannot-write"
 
@@ -366,7 +366,7 @@ class CannotOverride(Refused):
 
 
 class NotReproduced(Refused):
-    """A batch that was scored again has other results."""
+    """A batch did not reproduce: a replay has other results."""
 
     code = "not-reproduced"
 

@@ -15,7 +15,7 @@ def lazy_attributes(
         packages: Names of packages inside this one that are public too.
 
     Returns:
-        A function from a name to what the name stands for. It raises AttributeError for every other name.
+        A function from a name to the object of that name. It raises AttributeError for an unknown name.
 
     Example:
         >>> find = lazy_attributes("numbers", {"sqrt": "math"})

@@ -1,1 +1,1 @@
-"""One outside service a module. Adapters never import one another."""
+"""One package for each outside service. Adapters never import one another."""

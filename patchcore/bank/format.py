@@ -97,7 +97,7 @@ class BankArrays:
     """What a bank remembers.
 
     Attributes:
-        rows: float32 (M, D), the coreset in pick order: a prefix is a coreset of what had come by then.
+        rows: float32 (M, D), the coreset in pick order: a prefix is a coreset of the images that had arrived.
         radii: float64 (M,), Euclidean covering radius after each pick.
         sources: int32 (M, 3), for each row the number of its image in images.json, and its grid row and column.
         calibration: float32 (n,), image scores of the held-out normal images.

@@ -25,7 +25,7 @@ _IN_ORDER = (
 
 
 class _Commands(TyperGroup):
-    """The commands in the order in which a person comes to need them."""
+    """The commands in the order in which a person needs them."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return their names, those without a place at the end."""
@@ -50,10 +50,10 @@ for _command in (
 def main() -> None:
     """Run the command of this process's arguments and exit with its code."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter is no reason to fail
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may lack a character
             stream.reconfigure(errors="backslashreplace")
-    # Most of a command is imports, which make hundreds of thousands of objects that stay: to look through them for
-    # garbage again and again, and once more at the end, would cost a second.
+    # Imports take most of the time of a command. They make hundreds of thousands of objects that stay; to search these
+    # for garbage repeatedly would cost a second.
     gc.set_threshold(50_000, 50, 50)
     code = run(sys.argv[1:])
     gc.freeze()

@@ -61,7 +61,7 @@ COMMANDS = {
 
 
 def epilog_of(command: str) -> str:
-    """Return what stands below the options of a command, such as ``audit batch``.
+    """Return the text below the options of a command, such as ``audit batch``.
 
     Example:
         >>> print(epilog_of("audit batch"))

@@ -39,7 +39,7 @@ class Outcome(Generic[Value]):
 
     Attributes:
         value: What `--json` prints and tables show; None where there is nothing to print.
-        refusal: The error of a command that did its work and says no, such as a gate that was not passed.
+        refusal: The error of a command that did its work and then refuses, such as a gate that did not pass.
     """
 
     value: Value | None = None
@@ -47,9 +47,9 @@ class Outcome(Generic[Value]):
 
 
 def finish(work: Callable[[], Outcome[Value]], *, as_json: bool, show: Callable[[Value], None]) -> int:
-    """Do a command's work and tell how it ended; return the exit code.
+    """Run a command and report how it ended; return the exit code.
 
-    With JSON, nothing but the object reaches stdout, whatever libraries and the processes of stages print.
+    With JSON, only the object reaches stdout, even if libraries or the processes of stages print.
     """
     with _clean_stdout(as_json) as tell:
         outcome = _outcome_of(work)
@@ -61,7 +61,7 @@ def finish(work: Callable[[], Outcome[Value]], *, as_json: bool, show: Callable[
 
 
 def end(error: PatchcoreError, *, as_json: bool) -> int:
-    """Tell how a command ended before it began; return the exit code."""
+    """Report an error that occurred before the command began; return the exit code."""
     if as_json:
         with _clean_stdout(as_json) as tell:
             tell(_json(None, error))
@@ -69,7 +69,7 @@ def end(error: PatchcoreError, *, as_json: bool) -> int:
 
 
 def report_of(error: PatchcoreError) -> ErrorReport:
-    """Return an error as it stands in the JSON of a command."""
+    """Return the form that an error has in the JSON of a command."""
     return ErrorReport(code=error.code, message=error.what, got=error.got, expected=error.expected, remedy=error.remedy)
 
 
@@ -82,7 +82,7 @@ def _outcome_of(work: Callable[[], Outcome[Value]]) -> Outcome[Value]:
         return Outcome(None, Interrupted("stopped", "an interrupt", "the end of the work", "run the command again"))
     except ModuleNotFoundError as error:
         return Outcome(None, _missing(error))
-    except Exception as error:  # noqa: BLE001  # the last word of the process: what nobody foresaw is a fault of ours
+    except Exception as error:  # noqa: BLE001  # the last handler of the process: an unforeseen error is a fault
         traceback.print_exc()
         got = f"{type(error).__name__}: {error}"
         return Outcome(None, Unexpected("the command failed", got, "no error", "report it with the lines above"))

@@ -1,7 +1,7 @@
 """A JSON Schema for what each command prints with ``--json``.
 
 ``python -m patchcore.cli.schemas FOLDER`` writes them all, as docs/reference/schemas has them. A command prints its
-result, its result and an error (it did its work and says no), or an error alone.
+result, its result and an error (it did its work and then refuses), or an error alone.
 """
 
 import importlib

@@ -24,7 +24,7 @@ def set_defaults(values: Mapping[str, str]) -> None:
 
 
 def set_values(values: Mapping[str, str]) -> None:
-    """Set variables, whatever their values were."""
+    """Set variables, and replace the values that they have."""
     os.environ.update(values)
 
 

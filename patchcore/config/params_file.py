@@ -31,10 +31,10 @@ def params_text(categories: Sequence[str] = ()) -> str:
 
 
 def with_missing_keys(text: str, path: Path) -> str:
-    """Return the text of a params.yaml with the keys that it leaves out at their defaults; all else stays as it is.
+    """Return the text of a params.yaml with the keys that it leaves out at their defaults; all else is unchanged.
 
-    A key goes before the next one that is there, else to the end of its block; a block to the end of the file. What is
-    written in braces stays as it is.
+    A missing key is added before the next key that is present, or at the end of its block; a missing block is added at
+    the end of the file. Blocks in braces are unchanged.
 
     Args:
         text: What is there.

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 def _variable(name: str, default: str, description: str, *, internal: bool = False) -> Any:
-    """Return a field that a variable fills; ``default`` says in words what holds where it is not set."""
+    """Return a field that a variable fills; ``default`` says in words what applies if it is not set."""
     return Field(
         None,
         validation_alias=name,
@@ -117,7 +117,7 @@ class Variable:
 
     Attributes:
         name: Of the variable.
-        default: What holds where it is not set, in words.
+        default: What applies if it is not set, in words.
         description: What it is for.
         internal: Set by this library for its own processes, not by people.
     """

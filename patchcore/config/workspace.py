@@ -1,4 +1,4 @@
-"""Where every file of a workspace lives. No other module spells a file name under a workspace."""
+"""The path of every file of a workspace. No other module names the files of a workspace."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from patchcore.errors import Refused
 
-# What stands in the folder of a batch's or an evaluation's results.
+# Names in the folder of a batch's or an evaluation's results.
 HEATMAPS, CONTACT_SHEET = "heatmaps", "contact_sheet.png"
 RESULTS, RESULTS_TABLE, SCORES = "results.json", "results.parquet", "scores.csv"
 
@@ -39,7 +39,7 @@ class Workspace:
         """A link to the library's code, which workspaces of version 0.1.0 have; `patchcore upgrade` removes it."""
         return self.root / "patchcore"
 
-    # What DVC keeps: a category in MVTec layout. A pointer stands beside each folder.
+    # What DVC keeps: a category in MVTec layout. Each folder has a pointer beside it.
     def category(self, category: str) -> Path:
         return self.root / "data" / category
 
@@ -56,7 +56,7 @@ class Workspace:
         return self.category(category) / "ground_truth"
 
     def arrivals(self, category: str) -> Path:
-        """In which order the normal images came; see `patchcore.dataset.arrivals`."""
+        """The order in which the normal images arrived; see `patchcore.dataset.arrivals`."""
         return self.category(category) / "arrivals.json"
 
     def pointers(self, category: str) -> list[Path]:
@@ -177,7 +177,7 @@ class Workspace:
 
     @property
     def archives(self) -> Path:
-        """Where images go that the ledger no longer holds; PATCHCORE_ARCHIVE names another folder."""
+        """The archives of image records that the ledger no longer holds; PATCHCORE_ARCHIVE names another folder."""
         from patchcore.config.settings import read_settings
 
         return read_settings().archive or self.root / "archive"

@@ -10,7 +10,7 @@ each of its M picks. This one reads them once for several hundred picks:
     Greedy inside the pool makes the same picks as plain greedy while the pool's maximum is at least the bound.
     Then one pass over the data updates all N values, and the next pool is taken.
 
-Lower bounds spare most full comparisons: see `patchcore.search.bounds` and `patchcore.coreset.pool`. The patches may be
+Lower bounds avoid most full comparisons: see `patchcore.search.bounds` and `patchcore.coreset.pool`. The patches may be
 on disk (`patchcore.coreset.sources.Patches`): memory holds 8 bytes for each of them.
 
 Letters: N patches, D features, B patches of a block, M picks, K patches in the pool, t picks of one pass.
@@ -39,7 +39,7 @@ class Coreset:
 
     Attributes:
         indices: int64 (M,), the row of each pick in the features, in pick order, no row twice.
-        radii: float64 (M,), Euclidean covering radii, never rising: after pick i every patch lies within ``radii[i]``
+        radii: float64 (M,), Euclidean covering radii, not increasing: after pick i every patch lies within ``radii[i]``
             of one of the picks 0 to i. With a projection, distances are those of the projected space.
     """
 
@@ -55,7 +55,7 @@ def select(
     projection_dim: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Coreset:
-    """Choose a coreset by greedy k-centre: the picks of the plain algorithm, ties aside.
+    """Choose a coreset by greedy k-centre: the picks of the plain algorithm, except for ties.
 
     A pick is chosen by distances in float64; whether a patch is among the K farthest is decided in float32, so patches
     whose distances agree to six digits may change places. The result does not depend on the
@@ -63,9 +63,9 @@ def select(
 
     Args:
         features: float32 (N, D), finite; or a source of them, which is read in blocks, front to back.
-        size: M, from 1 to N. Fewer picks come back when fewer cover every patch at distance 0.
+        size: M, from 1 to N. Fewer picks are returned if fewer cover every patch at distance 0.
         seed: chooses the first pick, and the projection where there is one.
-        projection_dim: measure distances after a Gaussian random projection to so many dimensions
+        projection_dim: measure distances after a Gaussian random projection to this many dimensions
             (Johnson and Lindenstrauss, 1984); None measures them as they are.
         progress: called with the number of picks made so far.
 

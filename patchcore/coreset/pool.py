@@ -110,7 +110,7 @@ def pick(rows, short, squared, bound, slack, picks):  # type: ignore[no-untyped-
     """
     width, waiting, made = len(short) // len(rows), len(rows), 0
     heap, seen = np.arange(waiting), np.zeros(waiting, dtype=np.int64)
-    blocks = np.full((len(picks) + LANES) * width, np.nan, dtype=np.float32)  # no comparison with NaN holds
+    blocks = np.full((len(picks) + LANES) * width, np.nan, dtype=np.float32)  # a comparison with NaN is false
     for place in range(waiting // 2 - 1, -1, -1):
         _sift(heap, waiting, place, squared)
     while made < len(picks) and waiting:

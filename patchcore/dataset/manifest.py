@@ -157,7 +157,7 @@ def scan(workspace: Workspace, category: str, digests: FileDigests | None = None
 
     Raises:
         NoImages: The category, its normal images or its evaluation images are missing.
-        InvalidLayout: Labels and masks do not belong together; see `pair_masks`.
+        InvalidLayout: Labels and masks do not match; see `pair_masks`.
         InvalidPath: Below the folder is something that is neither a file nor a folder.
         UnreadableImage: A file cannot be read.
     """
@@ -216,7 +216,7 @@ def pair_masks(evaluation: Path, ground_truth: Path) -> dict[Path, Path | None]:
         pairs[image] = None if name is None or inside.parts[0] == GOOD else masks[name]
     defective = {image: mask for image, mask in pairs.items() if image.relative_to(evaluation).parts[0] != GOOD}
     missing = [image.relative_to(evaluation) for image, mask in defective.items() if mask is None]
-    if defective:  # where there are none, validation reports that, which tells more than masks without an image
+    if defective:  # else validation reports that there are none, a clearer error than unused masks
         _require_owners(set(masks.values()) - set(pairs.values()), missing)
     if missing and len(missing) < len(defective):
         raise _no_mask(evaluation / missing[0], f"{len(missing)} of {len(defective)}", _mask_names(missing[0])[0])

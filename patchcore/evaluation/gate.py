@@ -1,4 +1,4 @@
-"""The gate: decides whether a bank may go to production, by what was measured of it. Pure.
+"""The gate decides from the metrics of a bank whether it may go to production. Pure functions.
 
 A candidate passes when it meets every rule:
 
@@ -6,8 +6,8 @@ A candidate passes when it meets every rule:
   evaluation set has masks;
 - every metric is a finite number, and an AUROC or AUPRO lies between 0 and 1;
 - the evaluation set has enough normal and enough defective images;
-- no metric lies further below that of the bank in production than params.yaml allows (``image_auroc_drop_at_most`` and
-  so on), both measured on the same evaluation set.
+- no metric is lower than that of the bank in production by more than params.yaml allows (``image_auroc_drop_at_most``
+  and so on), both measured on the same evaluation set.
 """
 
 import math
@@ -54,8 +54,8 @@ class Rules:
         normals_at_least: fewest normal images in the evaluation set.
         defects_at_least: fewest defective images in it.
         image_auroc_drop_at_most: how far the image AUROC may lie below that of the bank in production.
-        pixel_auroc_drop_at_most: likewise the pixel AUROC.
-        aupro_drop_at_most: likewise AUPRO.
+        pixel_auroc_drop_at_most: the same for the pixel AUROC.
+        aupro_drop_at_most: the same for AUPRO.
     """
 
     image_auroc_at_least: float
@@ -97,7 +97,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Incumbent:
-    """The bank in production: its version, and what was measured of it or the reason why nothing was."""
+    """The bank in production: its version, and its metrics or the reason why there are none."""
 
     version: int
     evaluation: Evaluation | str

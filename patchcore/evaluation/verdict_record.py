@@ -1,4 +1,4 @@
-"""The JSON form of a verdict: what the ledger keeps of it, so that anybody can reach the same verdict again."""
+"""The JSON form of a verdict: what the ledger stores, so that a reader can compute the same verdict again."""
 
 import math
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Tamper evidence: a hash chain, Merkle proofs, signatures, and exports that verify without the database.
 
-Verify an export that somebody sent, against anchors that they published before::
+Verify an export that you received, against anchors that its author published before::
 
     from pathlib import Path
     from patchcore.evidence import read_anchors, verify_export

@@ -1,7 +1,7 @@
 """Which records belong to the export of a batch, and which of them are missing.
 
 Before a batch is exported, an event in the ledger records which records belong to the export, and a checkpoint then
-covers that event. Somebody who leaves out a record, such as an override, would have to forge the event too, and a
+covers that event. A person who leaves out a record, such as an override, would have to forge the event too, and a
 forged event stays in the ledger.
 """
 

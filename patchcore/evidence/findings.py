@@ -14,7 +14,7 @@ class Verification:
     Attributes:
         ok: Whether no problem was found.
         records: The number of records.
-        head: The hash of the last record, 64 hexadecimal digits: it stands for the state of all of them.
+        head: The hash of the last record, 64 hexadecimal digits: it identifies the state of all of them.
         root: The Merkle root over the hashes of all records, 64 hexadecimal digits.
         first_bad: The sequence of the first record with a problem; None if there is none.
         problems: One sentence per problem, at most a hundred from the records.
@@ -22,7 +22,7 @@ class Verification:
         anchors: The number of anchors that the records were compared with.
         banks: The number of banks that were compared with their records; None if none was.
         checked: The number of records whose content was compared with its digest. It is less than ``records`` for the
-            export of a batch and where archives are not at hand.
+            export of a batch and if archives are not available.
     """
 
     ok: bool

@@ -146,7 +146,7 @@ class _ContentCheck:
         return False
 
     def finish(self, found: Findings, *, without_archives: bool) -> None:
-        """Report contents after the last link, and records in archives that are not at hand."""
+        """Report contents after the last link, and records in archives that are not available."""
         for archived, (links, missing, first) in self._archived.items():
             if links != archived.count:
                 words = (

@@ -17,7 +17,7 @@ _FORMATS = ("BMP", "JPEG", "PNG", "TIFF")
 _MODES = frozenset({"1", "L", "P", "RGB", "RGBA"})
 _RESIZED_AS_THEY_ARE = frozenset({"L", "RGB"})  # a palette's numbers cannot be averaged
 _LARGEST = 89_478_485  # pixels: a quarter of a gigabyte once decoded; beyond is taken for a decompression bomb
-_LARGEST_FILE = 2**29  # bytes: what so many pixels need uncompressed, and some more; beyond is not read into memory
+_LARGEST_FILE = 2**29  # bytes: more than that many pixels need uncompressed; a larger file is not read
 
 
 class FileTooLarge(UnreadableImage):
@@ -165,7 +165,7 @@ def _refuse_unlisted(error: OSError) -> None:
 
 def _require_plain(path: Path) -> None:
     if path.is_dir() and path.is_symlink():
-        # DVC does not track what lies behind such a link, so its files would be in no data-set version.
+        # DVC does not track the target of such a link, so its files would be in no data-set version.
         got, remedy = "a link to a folder", "put a copy of that folder in its place, or remove the link"
     elif path.exists() and not path.is_file() and not path.is_dir():
         # Reading a pipe without a writer never returns.

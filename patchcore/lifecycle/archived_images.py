@@ -35,7 +35,7 @@ def missing_archives(services: Services) -> list[str]:
 def content_digests(
     services: Services, entries: Iterable[Archive]
 ) -> tuple[list[Iterator[tuple[int, bytes]]], list[tuple[int, str]]]:
-    """Return the images of each archive at hand as sequence and content digest, and the problems of archives.
+    """Return the images of each available archive as sequence and content digest, and the problems of archives.
 
     A problem is the sequence of the archive's record and a sentence. The list of problems is complete when all
     iterators are exhausted.
@@ -53,7 +53,7 @@ def content_digests(
 
 
 def images_of_batch(services: Services, scored_batch: int) -> list[ImageScore]:
-    """Return the images of a batch from its archive, sorted by path; none if the archive is not at hand.
+    """Return the images of a batch from its archive, sorted by path; none if the archive is not available.
 
     Args:
         services: The opened workspace.
@@ -67,7 +67,7 @@ def images_of_batch(services: Services, scored_batch: int) -> list[ImageScore]:
 
 
 def scorings_of_image(services: Services, sha256: str) -> list[tuple[int, ImageScore]]:
-    """Return the scorings of an image in the archives at hand, each with the sequence of its batch.
+    """Return the scorings of an image in the available archives, each with the sequence of its batch.
 
     Raises:
         InvalidArchive: An archive is not the file that was written.
@@ -76,7 +76,7 @@ def scorings_of_image(services: Services, sha256: str) -> list[tuple[int, ImageS
 
 
 def anomalous_counts(services: Services, scored_batches: Collection[int]) -> dict[int, int]:
-    """Return the number of anomalous images of each batch whose images are in an archive at hand.
+    """Return the number of anomalous images of each batch whose images are in an available archive.
 
     Args:
         services: The opened workspace.
@@ -97,7 +97,7 @@ def anomalous_counts(services: Services, scored_batches: Collection[int]) -> dic
 
 
 def archived_rows(services: Services, where: tuple[str, str | int] | None = None) -> Iterator[tuple[Any, ...]]:
-    """Yield the records of the images in the archives at hand in the order of their sequences, as exports hold them.
+    """Yield the records of the images in the available archives in the order of their sequences, as exports hold them.
 
     Args:
         services: The opened workspace.
@@ -141,7 +141,7 @@ def _digest(names: Sequence[str], values: Sequence[object]) -> bytes:
 
 
 def _opened(services: Services, entry: Archive) -> Path | None:
-    """Return the file of an archive; None if it is not at hand.
+    """Return the file of an archive; None if it is not available.
 
     Raises:
         InvalidArchive: It cannot be read, or is not the file that was written.

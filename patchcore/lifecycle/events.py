@@ -34,7 +34,7 @@ _OUTCOMES = {
 
 
 def record_ingest(services: Services, category: str, dataset: DatasetVersion, waiting: int) -> Event | None:
-    """Record what came since the last ingest or withdrawal, or that an earlier content is back.
+    """Record the changes since the last ingest or withdrawal, or that an earlier content is back.
 
     Args:
         services: The opened workspace.
@@ -104,7 +104,7 @@ def record_retrain(
         bank: The bank version that the retrain built or found.
         passed: Whether the bank passed the gate.
         reasons: A line for each rule of the gate.
-        rebuilt: The bank was built from nothing on request. That is recorded even if the same bank came out.
+        rebuilt: The bank was built from nothing on request. That is recorded even if the bank is the same.
 
     Returns:
         The event; None if the retrain decided nothing that was not recorded before.
@@ -146,7 +146,7 @@ _NOTE = TypeAdapter(QuarantinedImage)
 
 
 def _is_unrecorded(services: Services, category: str, version: int, decisions: Sequence[Decision]) -> bool:
-    """Say whether no retrain recorded this bank, or none since a decision about it after its images came back."""
+    """Say whether no retrain recorded this bank, or its images came back later and it was decided on again."""
     recorded = [
         event.sequence
         for event in services.ledger.events(category, EventKind.RETRAIN)

@@ -84,7 +84,7 @@ def services_of(root: Path | str | None = None) -> Iterator[Services]:
 
 
 def open_services(root: Path | str | None = None) -> Services:
-    """Open a workspace and its services; no service is asked for an answer yet.
+    """Open a workspace and its services; no service is contacted yet.
 
     Raises:
         Refused: there is no workspace, or its params.yaml is wrong.

@@ -112,7 +112,7 @@ def _parity(
     score: Callable[[NDArray[np.float32]], Scores],
     threshold: float,
 ) -> ParityConfig | None:
-    """Compare the extractor with the one that may score in its place; None if there is none, or there are no images."""
+    """Compare the extractor with the one that may score instead; None if there is none, or there are no images."""
     other = counterpart(extractor)
     if other is None or not images:
         return None

@@ -123,10 +123,10 @@ class _Module:
 
 
 class _Code:
-    """Digests of modules: each covers the module and, in the place of its imports, the digests of what it imports.
+    """Digests of modules: each covers the module and, instead of its imports, the digests of what it imports.
 
-    A module's name stands in no digest, so a rename changes none; what is imported does, so a change reaches every
-    module above it.
+    A digest contains no module names, so a rename does not change it. It contains the digests of the imported modules,
+    so a change of a module changes the digest of every module that imports it.
     """
 
     def __init__(self, sources: Path) -> None:
@@ -218,7 +218,7 @@ def _is_docstring(node: object) -> bool:
 
 
 def _is_own_import(node: object) -> bool:
-    """Say whether a statement imports from this library: the digests of what it imports stand where it is used."""
+    """Say whether a statement imports from this library: the digests of the imports are used instead."""
     if isinstance(node, ast.ImportFrom):
         return (node.module or "").split(".")[0] == patchcore.__name__
     return isinstance(node, ast.Import) and all(a.name.split(".")[0] == patchcore.__name__ for a in node.names)

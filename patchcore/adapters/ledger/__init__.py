@@ -37,7 +37,7 @@ def ledger_url(workspace: Workspace) -> str:
 
 
 def migrate(url: str, wait: float = 30.0) -> str:
-    """Bring the ledger's tables to the revision of this version, and return it; make them where there are none.
+    """Bring the ledger's tables to the revision of this version, and return it; create them if there are none.
 
     Raises:
         Refused: the URL is not one, is of a database that is not supported, or was written by a later version.
@@ -48,7 +48,7 @@ def migrate(url: str, wait: float = 30.0) -> str:
 
 
 def revision(workspace: Workspace, wait: float = 30.0) -> str | None:
-    """Return the revision that the ledger's tables carry; None where there is no ledger yet, which stays so.
+    """Return the revision that the ledger's tables carry; None if there is no ledger yet; none is created.
 
     Raises:
         Refused: The URL is not one, or is of a database that is not supported.
@@ -61,7 +61,7 @@ def revision(workspace: Workspace, wait: float = 30.0) -> str | None:
 
 
 class Ledger(Datasets, Promotions, Batches, Comparisons, Events, Exports, Verifications):
-    """A ledger in one database; its tables are made where there are none.
+    """A ledger in one database; its tables are created if there are none.
 
     Args:
         url: An SQLAlchemy URL of a SQLite file or of a PostgreSQL database.

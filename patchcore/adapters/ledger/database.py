@@ -24,7 +24,7 @@ SAME_TABLES = frozenset({REVISION, "0003"})
 
 
 class Database:
-    """A database with the ledger's tables, which are made where there are none.
+    """A database with the ledger's tables, which are created if there are none.
 
     Args:
         url: An SQLAlchemy URL.
@@ -94,7 +94,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Yield the one connection that may write. Its records are stored together when the block ends, or none is.
+        """Yield the one connection that may write. Its records are stored together when the block ends, or not at all.
 
         Raises:
             RecordRefused: A record breaks a rule of its table.
@@ -114,7 +114,7 @@ class Database:
             self.dialect.try_to_write(connection)
 
     def migrate(self) -> None:
-        """Bring the tables to this version's revision; make them where there are none.
+        """Bring the tables to this version's revision; create them if there are none.
 
         Raises:
             LedgerOutdated: This version does not know their revision.

@@ -80,7 +80,7 @@ class Promotions(LedgerRepository):
         """Return the open proposal to promote a bank version. A newer one, or a change of production, closes it.
 
         Raises:
-            UnknownProposal: There is none, or it is closed.
+            UnknownProposal: There is no such proposal, or it is closed.
             LedgerUnavailable: The ledger does not answer.
         """
         with self._database.reading() as connection:

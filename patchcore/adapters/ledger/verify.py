@@ -40,7 +40,7 @@ class Verifications(LedgerRepository):
         Args:
             anchors: The anchors of the ledger.
             trusted: Public keys that must have signed the checkpoints. Empty: any key, or no signature, is accepted.
-            archived: Sequence and content digest of the images in each archive at hand.
+            archived: Sequence and content digest of the images in each available archive.
             without_archives: Whether images in archives may be missing; if not, a missing one is a problem.
         """
         dialect = self._database.dialect
@@ -126,7 +126,7 @@ def _printable(value: Any) -> Any:
 
 
 class StoredRecords:
-    """The records in the database and in archives at hand, as `patchcore.evidence.verify_chain` reads them."""
+    """The records in the database and in available archives, as `patchcore.evidence.verify_chain` reads them."""
 
     kinds = tuple(KINDS)
 

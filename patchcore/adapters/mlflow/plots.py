@@ -8,7 +8,7 @@ from pathlib import Path
 def draw(table: Path, picture: Path) -> None:
     """Draw a CSV file as a PNG: the first column to the right, one line for each other column.
 
-    A column of words splits each line into one line a word. A file whose name says histogram is drawn as steps.
+    A column of words splits each line into one line per word. A file whose name says histogram is drawn as steps.
 
     Args:
         table: CSV file with a header, for example ``false_positive_rate,true_positive_rate``.

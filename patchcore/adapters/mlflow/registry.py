@@ -102,19 +102,19 @@ class Registry:
         return BankVersion.from_tags(category, int(version.version), run_id, tags)
 
     def find(self, category: str, bank_sha256: str) -> BankVersion | None:
-        """Return the version that holds this bank (the first, should there be several), or None."""
+        """Return the version that holds this bank (the first if there are several), or None."""
         found = self._search(f"name = '{category}' and tags.bank_sha256 = '{bank_sha256}'")
         return found[0] if found else None
 
     def versions(self, category: str) -> list[BankVersion]:
-        """Return all bank versions of a category, oldest first, without versions that somebody made by hand."""
+        """Return all bank versions of a category, oldest first, without versions that a person made by hand."""
         return self._search(f"name = '{category}'")
 
     def version(self, category: str, number: int) -> BankVersion:
         """Return one bank version.
 
         Raises:
-            UnknownBank: There is none with this number.
+            UnknownBank: There is no version with this number.
         """
         known = {version.version: version for version in self.versions(category)}
         if number not in known:

@@ -1,6 +1,6 @@
 """One bank build as one MLflow run: params, metrics, data set, files, pictures, and the model that scores.
 
-Everything goes through a client: MLflow's notion of an active run is global state, and runs git besides.
+Everything goes through a client: MLflow's notion of an active run is global state, and it also runs git.
 """
 
 import shutil

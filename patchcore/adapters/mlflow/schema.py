@@ -1,4 +1,4 @@
-"""The tables of an MLflow database, which another release of MLflow may want changed; as `mlflow db upgrade` does."""
+"""The tables of an MLflow database, and their upgrade to the installed release, as `mlflow db upgrade` does it."""
 
 import sqlite3
 from contextlib import closing, suppress

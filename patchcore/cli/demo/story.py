@@ -112,7 +112,7 @@ class _Story:
             self._console.print(f"  {line}", markup=False)
 
     def _lineage(self) -> list[dict[str, Any]]:
-        """Return a row a bank version: what it was built from, how good it is, which batches it scored."""
+        """Return one row per bank version: what it was built from, how good it is, which batches it scored."""
         services = open_services(self.workspace.root)
         rows = []
         for version in services.registry.versions(_CATEGORY):
@@ -147,10 +147,10 @@ class _Story:
 
 
 def _forget_services() -> None:
-    """Remove from this process's environment what leads to services elsewhere.
+    """Remove from this process's environment the settings of outside services.
 
-    A person's shell may point at the plant's MLflow, Prefect and ledger, by many settings: invented promotions and
-    batches must never be written there. Each command sets anew what keeps these libraries from reporting home.
+    A person's shell may name the plant's MLflow, Prefect and ledger in many settings, and the demo must never write its
+    promotions and batches there. Each command disables the telemetry of these libraries again.
     """
     unset(_SERVICES)
 

@@ -30,6 +30,6 @@ def metric_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def bank_rows(rows: int, counts: Mapping[str, Any]) -> str:
-    """Return a number of rows, and how they came together where there was more than one arrival."""
+    """Return a number of rows, and how the bank grew if there was more than one arrival."""
     added, merged = (int(counts.get(name) or 0) for name in ("rows_added", "rows_merged"))
     return f"{rows} ({added} added to the first, {merged} merged)" if added or merged else str(rows)

@@ -1,4 +1,4 @@
-"""Converted networks on disk, by the fingerprint of their extractor: reading one spares a conversion of seconds.
+"""Converted networks on disk, by the fingerprint of their extractor: reading one saves a conversion of seconds.
 
     <folder>/graphs/<fingerprint>/graph.xml, graph.bin     OpenVINO's own format; nothing in it is code
     <folder>/graphs/<fingerprint>/digests.json             the sha256 of both

@@ -41,7 +41,7 @@ def has_bfloat16() -> bool:
 
 
 def _fold_batch_norms(network: "torch.nn.Module") -> None:
-    """Fold each batch norm into the preceding convolution, which spares one pass over the pixels."""
+    """Fold each batch norm into the preceding convolution, which saves one pass over the pixels."""
     import torch
     from torch.fx import GraphModule
     from torch.nn.utils.fusion import fuse_conv_bn_eval

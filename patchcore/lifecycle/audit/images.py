@@ -67,7 +67,7 @@ def sha256_named(sha256_or_file: str) -> str:
 
 
 def _archived(services: Services, sha256: str) -> list[tuple[BatchRecord, ImageScore]]:
-    """Return the scorings of an image in the archives at hand; they are older than all others."""
+    """Return the scorings of an image in the available archives; they are older than all others."""
     moved = scorings_of_image(services, sha256)
     batches = services.ledger.batches_at({batch for batch, _ in moved})
     return [(batches[batch], image) for batch, image in moved]

@@ -1,1 +1,1 @@
-"""What makes the ledger's answers hold: verification, anchors, exports, archives."""
+"""What makes the ledger trustworthy: verification, anchors, exports, archives."""

@@ -1,7 +1,7 @@
 """Anchoring the ledger: its state is written to git tags, to MLflow, and to a file outside the workspace.
 
-An anchor covers all records up to one by the hash of that record; see `patchcore.evidence.anchors`. Somebody who can
-rewrite the ledger but not all of these places leaves a contradiction.
+An anchor covers all records up to one by the hash of that record; see `patchcore.evidence.anchors`. If a person
+can rewrite the ledger but not all of these places, the places contradict the ledger.
 """
 
 import json

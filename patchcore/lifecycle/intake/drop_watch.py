@@ -18,7 +18,7 @@ _RESTLESS = 3600.0  # seconds after which a file that still changes causes a war
 
 
 class DropWatch:
-    """Looks at one drop folder again and again.
+    """Looks at one drop folder repeatedly.
 
     Args:
         folder: The drop folder; it need not exist.

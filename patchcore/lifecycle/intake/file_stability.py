@@ -1,9 +1,9 @@
-"""Which files of a drop folder are whole: those that have not changed for a while.
+"""Which files of a drop folder are complete: those that have not changed for a while.
 
 The program that writes into the folder may run on a camera's PC at the other end of a network drive. There, inotify
-does not work, the clocks of the two machines differ, and a copy may keep the time of its original. So the value of a
-file's time is not used, only that time and size stay the same for a while by the clock of this machine. Opening the
-file makes a network drive that caches answers look again.
+does not work, the clocks of the two machines differ, and a copy may keep the time of its original. So a file is
+complete if its time and size stay the same for a while by the clock of this machine; the value of its time is not
+used. Opening the file makes a network drive read its state again, past any cache.
 """
 
 import hashlib
@@ -71,7 +71,7 @@ class Settling:
     """Follows the files of one folder over several looks. All its times are seconds of a monotonic clock.
 
     Args:
-        seconds: How long a file must stay the same to count as whole.
+        seconds: How long a file must stay the same to count as complete.
     """
 
     def __init__(self, seconds: float) -> None:

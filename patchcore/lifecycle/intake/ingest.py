@@ -3,7 +3,7 @@
 A kill at any point loses nothing, and there is no journal. A file is written whole beside its place and renamed; only
 then is its source in the drop folder removed. Before that, the source is renamed to a hidden claim, so that the next
 run can tell a file that was taken already (claimed, and its content in place) from a copy of an image that was dropped
-again. A file that goes to quarantine is renamed, not copied: a program that still writes it goes on writing there.
+again. A file that goes to quarantine is renamed, not copied: a program that is still writing it continues there.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ def ingest(
     """Take the good images of a folder into a category's normals, and quarantine the others.
 
     The checks are those of the validate step. Files below the category's own drop folder are moved, files elsewhere
-    are copied. After a crash, the next run goes on where this one stopped and takes nothing twice. A file of the drop
+    are copied. After a crash, the next run continues where this one stopped and takes nothing twice. A file of the drop
     folder that a program is still writing, keeps locked, or has given a temporary name, stays where it is and waits
     for the next run. Each image is read at most twice: to describe it, and to copy it.
 
@@ -185,7 +185,7 @@ class _Intake:
         name = readable(candidate.file.name).encode()[-LONGEST_NAME:].decode(errors="ignore")
         place = free_place(self.quarantine, f"{sha256[:12]}-{name}", sha256, self.digests)
         note = place.with_name(f"{place.name}{NOTE}")
-        if not note.exists():  # the first reason stays: the reasons of later copies tell less
+        if not note.exists():  # keep the first reason: those of later copies are less useful
             write_whole(note, files.canonical_json({"source": candidate.source, "reason": reason, "sha256": sha256}))
         if not (self.moves and move_file(candidate.file, place)):
             write_whole(place, content)

@@ -21,7 +21,7 @@ def claim_file(file: Path) -> Path:
 
 
 def claims(folder: Path) -> list[Path]:
-    """Return the claims below a drop folder that a killed run left; the next run goes on with them."""
+    """Return the claims below a drop folder that a killed run left; the next run continues with them."""
     return sorted(folder.rglob(f".*{_CLAIM}"))
 
 
@@ -59,12 +59,12 @@ def remove_staged(folders: Iterable[Path]) -> None:
 
 
 def move_file(file: Path, place: Path) -> bool:
-    """Rename a file, so that a program that still writes it goes on at its new place.
+    """Rename a file, so that a program that is still writing it continues at its new place.
 
     Returns:
         False if only a copy is possible.
     """
-    if file.is_symlink():  # a relative link leads elsewhere from another folder
+    if file.is_symlink():  # a relative link has another target in another folder
         return False
     try:
         file.replace(place)

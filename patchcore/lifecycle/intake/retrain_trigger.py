@@ -56,7 +56,7 @@ def situation(services: Services, category: str, now: datetime) -> Situation:
 
 
 def last_rebuild(services: Services, category: str) -> datetime | None:
-    """Return when a bank of a category was last built from nothing, whatever the gate said; None if it is not known.
+    """Return when a bank of a category was last built from nothing, even if the gate refused it; None if unknown.
 
     A bank that grew has more than one arrival. A rebuild can end with the same bytes and no new bank version: only the
     record of the retrain shows it.
@@ -71,7 +71,7 @@ def last_rebuild(services: Services, category: str) -> datetime | None:
 
 
 def _unfinished(services: Services, category: str) -> str | None:
-    """Return what a run that was killed or failed left undone; None if nothing.
+    """Return what a killed or failed run did not finish; None if there is nothing.
 
     That is: files that were being taken, images that are not recorded, or a bank that the gate has not judged.
 
@@ -87,7 +87,7 @@ def _unfinished(services: Services, category: str) -> str | None:
     if not banks:
         return f"data-set version {present.version.number}, the present one, has no bank yet"
     # With several banks (built with other parameters), a retrain would find the one in the workspace. After a
-    # withdrawal that is a bank of other images; then any of these may be it, and those that stay as they are decide.
+    # withdrawal that is a bank of other images; then the work is done if any of these needs no judgement.
     found = [bank for bank in banks if bank.sha256 == _workspace_bank(services, category)] or banks
     if len(banks_to_be_judged(services, category, found)) < len(found):
         return None

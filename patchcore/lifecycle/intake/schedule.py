@@ -17,7 +17,7 @@ class Situation:
         now: With any time zone.
         waiting: How many files are in the drop folder.
         oldest_waiting: How long the first of them has been there; None if there is none.
-        unfinished: What an earlier run left undone, in words; None if nothing.
+        unfinished: What an earlier run did not finish, in words; None if there is nothing.
         last_rebuild: When the bank was last built from nothing, with a time zone; None if it is not known.
     """
 
@@ -39,8 +39,8 @@ class Decision:
 def decide(situation: Situation, params: ScheduleParams) -> Decision:
     """Return what a scheduled retrain has to do now.
 
-    The first rule that applies decides: quiet hours (they spare the machine); a rebuild that is due, which also takes
-    the waiting files; enough new images; work that an earlier run left undone.
+    The first rule that applies decides: quiet hours; a rebuild that is due, which also takes
+    the waiting files; enough new images; work that an earlier run did not finish.
 
     Args:
         situation: The facts.

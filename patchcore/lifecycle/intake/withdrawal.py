@@ -194,7 +194,7 @@ def _withdrawals(services: Services, category: str) -> list[tuple[Event, Withdra
 
 
 def _write_note(place: Path, target: Target, reason: str) -> None:
-    """Write why an image was withdrawn; why a copy of it was rejected before moves to a field of its own."""
+    """Write why an image was withdrawn; an earlier reason for rejecting a copy moves to another field."""
     path = place.with_name(place.name + NOTE)
     note = {"source": target.path, "reason": f"withdrawn: {reason}", "sha256": target.sha256}
     try:

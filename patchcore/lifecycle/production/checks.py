@@ -17,11 +17,11 @@ from patchcore.lifecycle.services import Services, who
 
 @dataclass(frozen=True)
 class RollbackTarget:
-    """Where a rollback leads.
+    """The target of a rollback.
 
     Attributes:
         version: The bank version that comes back to production.
-        expected: The sequence of the decision that production rests on now.
+        expected: The sequence of the decision that set the version now in production.
         repeated: The same rollback, if it is the last change of production already; else None.
     """
 
@@ -34,7 +34,7 @@ def check_reason(reason: str) -> None:
     """Check that a reason is not empty.
 
     Raises:
-        MissingReason: It is.
+        MissingReason: It is empty.
     """
     if not reason.strip():
         got = repr(reason) if reason else "none"
@@ -44,11 +44,11 @@ def check_reason(reason: str) -> None:
 def check_rollback(
     category: str, history: Sequence[Decision], *, reason: str, to: int | None, user: str
 ) -> RollbackTarget:
-    """Check that a rollback is possible, and return where it leads.
+    """Check that a rollback is possible, and return its target.
 
-    The same rollback again, for example after a crash, leads to the version that is in production already: it goes
-    down one step, not two. It is the same if nothing else changed production, and the same person gives the same
-    reason.
+    The same rollback again, for example after a crash, has the version that is in production already as its target: it
+    goes down one step, not two. It is the same if nothing else changed production, and the same person gives the
+    same reason.
 
     Args:
         category: The category.
@@ -97,14 +97,14 @@ def check_approval(services: Services, category: str, version: int) -> Decision 
 
 
 def last_change(history: Sequence[Decision]) -> Decision | None:
-    """Return the decision that production rests on; None before the first promotion."""
+    """Return the decision that set the version now in production; None before the first promotion."""
     return next((each for each in reversed(history) if each.action in CHANGES_PRODUCTION), None)
 
 
 def earlier_versions(history: Sequence[Decision]) -> list[int]:
-    """Return the versions that a rollback can lead to, the nearest first.
+    """Return the versions that a rollback can restore, the nearest first.
 
-    A promotion goes up one step, a rollback comes down again.
+    A promotion goes up one step; a rollback goes down one step.
 
     Args:
         history: Every decision about a category, the first one first.

@@ -18,7 +18,7 @@ class Promotion:
 
     Attributes:
         bank: The bank version that was judged.
-        judgement: The gate's verdict, with the metrics that it rests on.
+        judgement: The gate's verdict, with the metrics that it is based on.
         decision: The ledger's record; None if there was nothing to decide, because the version is in production
             already.
         production: What is in production now; None before the first promotion.

@@ -49,7 +49,7 @@ def follow(services: Services, category: str) -> list[str]:
 def reconcile(services: Services, category: str) -> list[str]:
     """Repair MLflow so that it matches the ledger, record that as an event, and return a line about each repair.
 
-    MLflow differs from the ledger after a crash, after somebody edited it, and for a moment after each decision:
+    MLflow differs from the ledger after a crash, after a person edited it, and for a moment after each decision:
     the command that decided gets a second to write.
 
     Raises:

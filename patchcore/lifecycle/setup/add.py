@@ -74,7 +74,7 @@ def take_in(workspace: Workspace, category: str, source: Path, digests: FileDige
     Raises:
         InvalidName: The name is not a category name.
         CategoryExists: The category exists.
-        InvalidPath: The source is missing, or another folder stands in the place of the category.
+        InvalidPath: The source is missing, or another folder has the path of the category.
         NoImages: The source has no normal or no evaluation images.
         InvalidLayout: Labels and masks do not fit; see `patchcore.dataset.manifest.pair_masks`.
     """
@@ -147,7 +147,7 @@ def _mvtec_files(source: Path) -> list[Path]:
     """Return the files to copy, relative to the source, sorted.
 
     Raises:
-        InvalidPath: The source is missing, or a link in it leads nowhere.
+        InvalidPath: The source is missing, or a link in it has no target.
         NoImages: It has no normal or no evaluation images.
         InvalidLayout: Its masks do not fit.
     """

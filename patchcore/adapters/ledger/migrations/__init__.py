@@ -1,6 +1,6 @@
 """How the ledger's tables are made, and brought to the revision of this version; with Alembic.
 
-A revision is a file of statements for each kind of database, so that whoever runs the server can read them before they
+A revision is a file of statements for each kind of database, so that the administrator can read them before they
 run. Ledgers of version 0.1.0 carry revision 0003: the same tables, made in three steps. They are used as they are, and
 stamped with the number of today's revision when a person migrates or upgrades.
 """
