@@ -195,7 +195,7 @@ class UnknownCategory(Refused):
 
 
 class CategoryExists(Refused):
-    """The category is there already."""
+    """The category exists already."""
 
     code = "category-exists"
 
@@ -309,7 +309,7 @@ class NoProduction(Refused):
 
 
 class GateRefused(Refused):
-    """The gate did not let a bank version into production."""
+    """The gate refused a bank version."""
 
     code = "gate-refused"
 

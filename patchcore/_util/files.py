@@ -93,7 +93,7 @@ def staging(parent: Path, name: str) -> Iterator[Path]:
 
 
 def show_folder(temporary: Path, path: Path) -> None:
-    """Let a folder of `staging` become ``path``, fsynced first; an older folder there is replaced."""
+    """Flush a folder of `staging` to the disk, and rename it to ``path``; an older folder there is replaced."""
     for entry in sorted(temporary.rglob("*")):
         sync(entry)
     sync(temporary)
@@ -202,7 +202,7 @@ def _temporary_file(path: Path) -> tuple[int, Path]:
 def _umask() -> int:
     """Return the umask that this process had when it first wrote a file.
 
-    It is never set, not even for a moment: `os.umask` sets it for all threads, and two that read it so can leave 0.
+    It is never set, not even for a moment: `os.umask` sets it for all threads, and two that read it so could leave 0.
     """
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")

@@ -127,5 +127,5 @@ def _clean_stdout(as_json: bool) -> Iterator[Callable[[str], None]]:
         os.dup2(kept, 1)
         os.close(kept)
         for line in lines:
-            # A file name that is not UTF-8 has lone surrogates in it: escaped with a backslash they are JSON still.
+            # A file name that is not UTF-8 has lone surrogates in it: escaped with a backslash, they are still JSON.
             os.write(1, (line + "\n").encode(errors="backslashreplace"))

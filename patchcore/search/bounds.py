@@ -51,7 +51,7 @@ class Axes:
         """Return approximate leading principal axes of rows, float32 (M, D), by subspace iteration.
 
         Source: Halko, Martinsson, Tropp, "Finding structure with randomness", SIAM Review 2011, Algorithm 4.4, with a
-        start that is computed from the rows in place of a random one.
+        start that is computed from the rows instead of a random one.
 
         Raises:
             ValueError: a value is not finite.

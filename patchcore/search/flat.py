@@ -1,6 +1,6 @@
 """The plain exact search: every query against every row, by faiss.
 
-It finds several neighbours, and it is what the faster search of one neighbour is compared with.
+It finds several neighbours, and is the reference for the faster search of one neighbour.
 
 Letters: Q queries, M bank rows, D features, k neighbours.
 """
@@ -17,7 +17,7 @@ from patchcore.search.protocol import require_queries, require_rows
 class FlatSearch:
     """A flat faiss index: a `patchcore.search.protocol.Search` with nothing to tune.
 
-    The distances that come back are computed again from the differences of the features, because faiss computes
+    The returned distances are computed again from the differences of the features, because faiss computes
     |q|^2 + |m|^2 - 2 q m, which leaves a rounding error where the distance is small.
 
     Example:

@@ -48,7 +48,7 @@ def run(workspace: Workspace, category: str, params: Params) -> None:
     Raises:
         UnknownCategory: params.yaml does not list the category.
         NoImages: The category is incomplete.
-        InvalidLayout: Labels and masks do not fit together.
+        InvalidLayout: Labels and masks do not match.
         InvalidImages: Images fail a check; the files are written before.
         CannotWrite: The Data Docs cannot be written.
         ExpectationsFailed: Great Expectations fails.

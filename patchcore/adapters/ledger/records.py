@@ -136,7 +136,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Production:
-    """The bank that scores a category, since the decision that made it so; ``until`` is None while it still does."""
+    """The bank in production in a category, since a decision; ``until`` is None while it is in production."""
 
     category: str
     version: int

@@ -88,7 +88,7 @@ def _dataset(category: str, build: BankBuild) -> "DatasetInput":
     source = CodeDatasetSource(dict(build.pointers))
     dataset = Dataset(
         name=f"{category} data-set version {build.dataset_version}",
-        digest=build.dataset_sha256[:8],  # as long as MLflow's own digests are; the whole one is a tag
+        digest=build.dataset_sha256[:8],  # the length of MLflow's own digests; a tag has all of it
         source_type=source._get_source_type(),
         source=source.to_json(),
     )

@@ -1,4 +1,4 @@
-"""Git for a workspace: commits of exact paths, which leave everything else that is staged as it is."""
+"""Git for a workspace: commits of exact paths, which do not touch other staged files."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""`patchcore audit verify, export, archive, anchor` and `patchcore migrate`."""
+"""`patchcore audit verify, export, archive, anchor`."""
 
 from dataclasses import asdict
 from pathlib import Path

@@ -112,7 +112,7 @@ def _copy(images: Iterable[Path], folder: Path) -> None:
 
 
 def fill_batch(images: Sequence[Path], folder: Path) -> None:
-    """Put the images of a batch where the line's camera would."""
+    """Copy the images of a batch to the folder of the line's camera."""
     _copy(images, folder)
 
 

@@ -75,7 +75,7 @@ def counted(number: int, singular: str, plural: str | None = None) -> str:
 
 
 def moment(text: str) -> str:
-    """Return a recorded time in full, to be asked for again: 2026-01-31T02:13:00.25Z -> 2026-01-31 02:13:00.25Z."""
+    """Return a recorded time in full, as options accept it: 2026-01-31T02:13:00.25Z -> 2026-01-31 02:13:00.25Z."""
     return text.replace("T", " ")
 
 
