@@ -112,7 +112,7 @@ def _release(distribution: str) -> str:
 
 
 _NO_RESULT = ("patchcore.config.", "patchcore._util.progress")
-"""Modules that no result depends on: parameters are compared by value, and where a file lies is not in it."""
+"""Modules that no result depends on: parameters are compared by value, and no result depends on where a file is."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the commands share: their options, and the workspace that they mean."""
+"""What the commands share: their options, and how they find the workspace."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ Category = Annotated[str, typer.Argument(help="The kind of part, such as bottle.
 
 
 def place_of(workspace: Path | None) -> Workspace:
-    """Return the workspace of a command, the environment ready for it.
+    """Return the workspace of a command, and prepare the environment.
 
     Raises:
         Refused: there is none.
@@ -33,7 +33,7 @@ def place_of(workspace: Path | None) -> Workspace:
 
 
 def place_with_prefect(workspace: Path | None, category: str | None = None) -> Workspace:
-    """Return the workspace, the environment ready for the import of Prefect; refuse early what no flow could mend.
+    """Return the workspace, and prepare the import of Prefect; refuse early what no flow can repair.
 
     Raises:
         Refused: there is no workspace, its params.yaml is wrong, or has no such category.

@@ -112,7 +112,7 @@ def reconcile(category: Category, json: Json = False, workspace: Place = None) -
 
 
 def gated(result: _Gated) -> Outcome[_Gated]:
-    """Return the outcome of a command that asked the gate: refused if the bank did not pass and nobody forced it."""
+    """Return the outcome of a command that asked the gate: refused if the bank did not pass and was not forced."""
     if result.gate.passed or result.forced:
         return Outcome(result)
     refusal = GateRefused(

@@ -12,7 +12,7 @@ from rich.text import Text
 Row = Sequence[object]
 
 _PIPED = 120
-"""How wide a table may be where nobody said how wide the terminal is."""
+"""The width of a table if the width of the terminal is not known."""
 _INDENT = 2
 
 
