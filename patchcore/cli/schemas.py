@@ -20,6 +20,8 @@ _AUDIT, _EVIDENCE, _INTAKE, _PRODUCTION, _SCORING = (
 )
 
 _SETUP = "patchcore.lifecycle.setup.results"
+_AUDIT_BANKS = "patchcore.lifecycle.audit.bank_results"
+_AUDIT_HISTORY = "patchcore.lifecycle.audit.history_results"
 
 MODELS: Mapping[str, tuple[str, str]] = {
     "init": (_SETUP, "Initialised"),
@@ -38,10 +40,10 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "audit dataset": (_AUDIT, "DatasetAnswer"),
     "audit image": (_AUDIT, "ImageAnswer"),
     "audit normal": (_AUDIT, "NormalAnswer"),
-    "audit bank": (_AUDIT, "BankAnswer"),
-    "audit compare": (_AUDIT, "ComparisonAnswer"),
-    "audit at": (_AUDIT, "ProductionAnswer"),
-    "audit history": (_AUDIT, "HistoryAnswer"),
+    "audit bank": (_AUDIT_BANKS, "BankAnswer"),
+    "audit compare": (_AUDIT_BANKS, "ComparisonAnswer"),
+    "audit at": (_AUDIT_BANKS, "ProductionAnswer"),
+    "audit history": (_AUDIT_HISTORY, "HistoryAnswer"),
     "audit completeness": (_AUDIT, "CompletenessAnswer"),
     "audit verify": (_EVIDENCE, "VerificationResult"),
     "audit export": (_EVIDENCE, "ExportResult"),

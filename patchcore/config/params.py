@@ -5,15 +5,14 @@ An unknown key or a value out of range is refused by name.
 """
 
 import difflib
-import re
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from patchcore.config.validators import ascending, cron_expression, known_time_zone, span_of_hours, without_repetition
 from patchcore.errors import InvalidParams, UnknownCategory
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -22,60 +21,6 @@ CategoryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
 Backbone = Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "wide_resnet50_2", "resnet18"]
 Mode = Literal["1", "L", "P", "RGB", "RGBA"]  # the modes that images are read in
 GreyLevel = Annotated[float, Field(ge=0.0, le=255.0)]
-
-_CRON_FIELDS = 5  # the scheduler also takes fields for seconds and years, which no retrain needs
-_RANDOM = re.compile(r"\b[hr]\b", re.IGNORECASE)
-_SPAN = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d)-((?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII)
-Values = TypeVar("Values", bound=Sequence[object])
-
-
-def _ascending(value: tuple[float, float]) -> tuple[float, float]:
-    if value[0] >= value[1]:
-        raise ValueError("the lower bound first, then a higher one")
-    return value
-
-
-def _without_repetition(values: Values) -> Values:
-    repeated = [value for place, value in enumerate(values) if value in values[:place]]
-    if repeated:
-        raise ValueError(f"each value once, not {repeated[0]!r} again")
-    return values
-
-
-def _cron_expression(text: str) -> str:
-    """Check a schedule with croniter, which Prefect's scheduler reads it with."""
-    from croniter import CroniterBadDateError, croniter
-
-    named = text.strip().startswith("@")
-    if not named and len(text.split()) != _CRON_FIELDS:
-        raise ValueError(
-            "five fields: minute, hour, day of the month, month, day of the week; or a name such as @daily"
-        )
-    if not text.isascii() or _RANDOM.search(text) or not croniter.is_valid(text):
-        raise ValueError("a cron expression such as '0 2 * * *', '*/15 6-22 * * mon-fri', '0 2 L * *' or '@daily'")
-    try:
-        croniter(text, datetime(2024, 1, 1)).get_next()  # any start will do
-    except CroniterBadDateError as error:
-        raise ValueError("a time that comes: no date matches this cron expression") from error
-    return text
-
-
-def _time_zone(name: str) -> str:
-    from zoneinfo import ZoneInfo
-
-    try:
-        if name != "UTC":  # needs no database
-            ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise ValueError("a time zone of the IANA database, such as UTC or Europe/Berlin") from error
-    return name
-
-
-def _span_of_hours(text: str) -> str:
-    times = _SPAN.fullmatch(text)
-    if times is None or times[1] == times[2]:
-        raise ValueError("two different times of the day, from 00:00 to 23:59, as in 06:00-14:00 or 22:00-05:30")
-    return text
 
 
 class _Block(BaseModel):
@@ -88,10 +33,10 @@ class ValidateParams(_Block):
     size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = Field(
         None, description="[width, height] of every image; null: the size most images have"
     )
-    modes: Annotated[tuple[Mode, ...], Field(min_length=1), AfterValidator(_without_repetition)] = Field(
+    modes: Annotated[tuple[Mode, ...], Field(min_length=1), AfterValidator(without_repetition)] = Field(
         ("L", "RGB"), description="how pixels are stored: grey or colour, 8 bits each"
     )
-    brightness: Annotated[tuple[GreyLevel, GreyLevel], AfterValidator(_ascending)] = Field(
+    brightness: Annotated[tuple[GreyLevel, GreyLevel], AfterValidator(ascending)] = Field(
         (5.0, 250.0), description="mean grey level of an image, 0 to 255"
     )
     sharpness_at_least: Annotated[float, Field(ge=0.0)] = Field(
@@ -113,7 +58,7 @@ class ExtractParams(_Block):
         "efficientnet_lite0",
         description="the network: also efficientnet_lite1, efficientnet_lite2, wide_resnet50_2, resnet18",
     )
-    layers: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_without_repetition)] = Field(
+    layers: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(without_repetition)] = Field(
         ("blocks.2", "blocks.4"), description="mid-level layers; layer2 and layer3 for the two torchvision networks"
     )
     weights: Path | None = Field(None, description="a file; null: the package's or torchvision's own")
@@ -216,16 +161,16 @@ class VersioningParams(_Block):
 class ScheduleParams(_Block):
     """When `patchcore serve` looks for new normal images, and what it does about them by itself."""
 
-    retrain: Annotated[str, AfterValidator(_cron_expression)] = Field(
+    retrain: Annotated[str, AfterValidator(cron_expression)] = Field(
         "0 2 * * *", description="cron, or a name such as @daily; in the time zone below"
     )
-    time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(
+    time_zone: Annotated[str, AfterValidator(known_time_zone)] = Field(
         "UTC", description="of the IANA database, such as Europe/Berlin"
     )
     minimum_new_images: Annotated[int, Field(ge=1)] = Field(
         1, description="in the drop folder, before a retrain starts by itself"
     )
-    quiet_hours: tuple[Annotated[str, AfterValidator(_span_of_hours)], ...] = Field(
+    quiet_hours: tuple[Annotated[str, AfterValidator(span_of_hours)], ...] = Field(
         (), description='when none starts by itself, in that time zone: ["06:00-14:00", "22:00-02:00"]'
     )
     rebuild_after_days: Annotated[int, Field(ge=1)] | None = Field(
@@ -247,7 +192,7 @@ class Params(_Block):
         0.9
     """
 
-    categories: Annotated[tuple[CategoryName, ...], AfterValidator(_without_repetition)] = Field(
+    categories: Annotated[tuple[CategoryName, ...], AfterValidator(without_repetition)] = Field(
         (), description="`patchcore add` writes here"
     )
     validate_: ValidateParams = Field(ValidateParams(), alias="validate")  # `validate` is a method of every model

@@ -17,16 +17,14 @@ from patchcore.cli.result import Outcome, finish
 from patchcore.errors import BatchIncomplete, Refused
 
 if TYPE_CHECKING:
+    from patchcore.lifecycle.audit.bank_results import BankAnswer, ComparisonAnswer, ProductionAnswer
+    from patchcore.lifecycle.audit.history_results import HistoryAnswer
     from patchcore.lifecycle.audit.results import (
-        BankAnswer,
         BatchAnswer,
-        ComparisonAnswer,
         CompletenessAnswer,
         DatasetAnswer,
-        HistoryAnswer,
         ImageAnswer,
         NormalAnswer,
-        ProductionAnswer,
     )
     from patchcore.lifecycle.services import Services
 

@@ -8,14 +8,8 @@ from patchcore.cli.display.tables import SHOWN, decision, more, say_more, short,
 from patchcore.cli.display.terminal import counted, moment, number, say, show_pairs, to_the_second
 
 if TYPE_CHECKING:
-    from patchcore.lifecycle.audit.results import (
-        BankAnswer,
-        BankWithImage,
-        ComparisonAnswer,
-        ImageMembership,
-        NormalAnswer,
-        ScoredBatchAnswer,
-    )
+    from patchcore.lifecycle.audit.bank_results import BankAnswer, ComparisonAnswer
+    from patchcore.lifecycle.audit.results import BankWithImage, ImageMembership, NormalAnswer, ScoredBatchAnswer
 
 
 def bank(value: "BankAnswer") -> None:

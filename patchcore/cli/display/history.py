@@ -7,7 +7,8 @@ from patchcore.cli.display.terminal import moment, say, show_pairs, show_table
 
 if TYPE_CHECKING:
     from patchcore.adapters.ledger.records import Decision
-    from patchcore.lifecycle.audit.results import HistoryAnswer, HistoryDecision, HistoryEvent, ProductionAnswer
+    from patchcore.lifecycle.audit.bank_results import ProductionAnswer
+    from patchcore.lifecycle.audit.history_results import HistoryAnswer, HistoryDecision, HistoryEvent
 
 
 def at(value: "ProductionAnswer") -> None:

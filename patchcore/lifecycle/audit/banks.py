@@ -2,8 +2,8 @@
 
 from patchcore.adapters.ledger.records import BankRecord
 from patchcore.errors import UsageError
+from patchcore.lifecycle.audit.bank_results import BankAnswer, Certificate, ComparedBank, ComparisonAnswer
 from patchcore.lifecycle.audit.datasets import scored_batches
-from patchcore.lifecycle.audit.results import BankAnswer, Certificate, ComparedBank, ComparisonAnswer
 from patchcore.lifecycle.bank_cache import bank_content, bank_record
 from patchcore.lifecycle.services import Services
 

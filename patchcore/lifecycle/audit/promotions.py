@@ -6,7 +6,8 @@ from dataclasses import asdict
 from patchcore.adapters.ledger.records import Decision, EventKind
 from patchcore.adapters.ledger.times import now, time_of, utc_text
 from patchcore.errors import NoProduction, UnknownCategory
-from patchcore.lifecycle.audit.results import HistoryAnswer, HistoryDecision, HistoryEvent, ProductionAnswer
+from patchcore.lifecycle.audit.bank_results import ProductionAnswer
+from patchcore.lifecycle.audit.history_results import HistoryAnswer, HistoryDecision, HistoryEvent
 from patchcore.lifecycle.services import Services
 
 

@@ -222,7 +222,8 @@ def test_weights_and_their_digest_go_together(write: Write, tmp_path: Path) -> N
 def test_parameters_that_are_left_out_have_their_defaults(tmp_path: Path, text: str) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(text)
-    assert load_params(path) == Params() == load_params(PARAMS_FILE)
+    listed = load_params(PARAMS_FILE).model_copy(update={"categories": ()})
+    assert load_params(path) == Params() == listed
 
 
 def test_one_key_of_a_block_can_be_set_alone(tmp_path: Path) -> None:
