@@ -27,8 +27,9 @@ from patchcore.adapters.ledger.records import (
 )
 from patchcore.adapters.ledger.tables import metadata
 from patchcore.adapters.ledger.times import now
+from patchcore.config.params_file import params_text
 from patchcore.config.workspace import Workspace
-from tests.support.places import PARAMS_FILE, REPOSITORY
+from tests.support.places import REPOSITORY
 from tests.support.postgresql import new_database
 
 CATEGORY = "bottle"
@@ -68,7 +69,7 @@ def empty_workspace(tmp_path: Path) -> Workspace:
     """A workspace with the repository's parameters and nothing else."""
     workspace = Workspace(tmp_path / "workspace")
     workspace.root.mkdir()
-    shutil.copy(PARAMS_FILE, workspace.params)
+    workspace.params.write_text(params_text(), encoding="utf-8")
     shutil.copy(REPOSITORY / "dvc.yaml", workspace.pipeline)
     return workspace
 

@@ -86,7 +86,7 @@ def test_an_error_is_handed_to_the_flow_that_waits_for_it(
     told = read_json(tmp_path / "error.json")
     assert told["code"] == "unreadable-image"
     assert broken.name in told["what"]
-    assert set(told) == {"kind", "what", "got", "expected", "remedy"}
+    assert set(told) == {"code", "what", "got", "expected", "remedy"}
     assert "error:" not in capsys.readouterr().err
 
 

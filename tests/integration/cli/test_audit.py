@@ -162,7 +162,7 @@ def test_verify_names_what_was_changed_and_exits_with_3(workspace: Workspace, ru
     value = json.loads(done.stdout)
     assert (done.returncode, value["ok"]) == (3, False)
     assert any("banks_no_update" in problem for problem in value["problems"])
-    assert done.stderr.splitlines()[-1].startswith("error: the ledger is not sound")
+    assert done.stderr.splitlines()[-1].startswith("error: the ledger failed verification")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_verify_names_what_was_changed_and_exits_with_3(workspace: Workspace, ru
         (("bank", "cell", "9"), 3, "the ledger has no bank version 9 of cell"),
         (("bank", "bottle", "1"), 3, "the ledger has no bank version 1 of bottle"),
         (("image", "nowhere.png"), 2, "nowhere.png is not an image"),
-        (("at", "cell", "yesterday"), 2, "'yesterday' is no time"),
+        (("at", "cell", "yesterday"), 2, "'yesterday' is not a time"),
     ],
 )
 def test_a_question_without_an_answer_gets_one_clear_line(

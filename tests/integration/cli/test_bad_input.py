@@ -131,7 +131,7 @@ def test_a_version_that_does_not_exist(run: Run, promoted: Workspace) -> None:
     ("old", "new", "words"),
     [
         ("  seed: 0", "  seed: 0\n  sead: 1", "unknown key build.sead"),
-        ("  seed: 0", "", "build.seed: "),
+        ("  seed: 0", "  seed: -1", "build.seed: got -1"),
         ("  pool: 3", "  pool: 4", "extract: got "),
         ("coreset_ratio: 0.1", "coreset_ratio: 2.0", "build.coreset_ratio: got 2.0"),
         ("backbone: efficientnet_lite0", "backbone: vgg", "extract.backbone: got 'vgg'"),

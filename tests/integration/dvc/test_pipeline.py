@@ -13,8 +13,8 @@ from patchcore.steps.fingerprint import COMPUTE_WITH, closure, fingerprint_of
 from tests.support.places import REPOSITORY
 
 PIPELINE = REPOSITORY / "dvc.yaml"
-# Libraries that no result is computed with: settings, files, threads.
-OTHERS = {"pandas", "pydantic", "ruamel", "safetensors", "threadpoolctl"}
+# Libraries that no result is computed with: settings, files, threads, pages.
+OTHERS = {"jinja2", "pandas", "pydantic", "ruamel", "safetensors", "threadpoolctl"}
 
 
 def stages() -> dict[str, dict[str, object]]:

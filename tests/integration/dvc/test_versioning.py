@@ -290,7 +290,7 @@ def test_after_a_kill_only_locks_that_nobody_owns_are_removed(workspace: Workspa
     workspace.params.write_text(workspace.params.read_text() + "\n")
     waiting = ["git", "-C", str(workspace.root), "hash-object", "--stdin"]
     with subprocess.Popen(waiting, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as somebody:
-        with pytest.raises(Refused, match=r"git is at work .*index\.lock"):
+        with pytest.raises(Refused, match=r"git is working in .*index\.lock"):
             versioning.commit([workspace.params], "params again")
         assert lock.exists()
         assert somebody.stdin is not None

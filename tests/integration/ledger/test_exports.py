@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from patchcore._util.files import read_json, sha256_of
 from patchcore.adapters.ledger import Ledger
+from patchcore.config.params_file import params_text
 from patchcore.config.workspace import Workspace
 from patchcore.errors import Refused
 from patchcore.evidence.anchors import Anchor
@@ -27,7 +28,7 @@ from patchcore.lifecycle.archived_images import archived_rows
 from patchcore.lifecycle.evidence import archives, exporting, verification
 from patchcore.lifecycle.services import Services, open_services
 from tests.support.ledgers import fill
-from tests.support.places import PARAMS_FILE, REPOSITORY
+from tests.support.places import REPOSITORY
 
 BATCH, LATER = "monday", datetime(2999, 1, 1, tzinfo=UTC)
 Row = dict[str, Any]
@@ -38,7 +39,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """A workspace whose ledger `fill` filled. Not to be changed, but by exports."""
     workspace = Workspace(tmp_path_factory.mktemp("exports") / "workspace")
     workspace.root.mkdir()
-    shutil.copy(PARAMS_FILE, workspace.params)
+    workspace.params.write_text(params_text(), encoding="utf-8")
     shutil.copy(REPOSITORY / "dvc.yaml", workspace.pipeline)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "PATCHCORE_LEDGER_URL", "PATCHCORE_SIGNING_KEY"):

@@ -190,7 +190,7 @@ def test_a_batch_that_another_bank_scored_is_refused(grown: tuple[Workspace, lis
     folder = Path(json.loads(grown[1][0].stdout)["images"][0]["path"]).parent
     received = receive(services.workspace, folder)
     production = require_production(services, "cell")
-    with pytest.raises(Refused, match="by bank version 1 of cell: got another bank") as refused:
+    with pytest.raises(Refused, match="with bank version 1 of cell: got another bank") as refused:
         find_scored(services, "first", "cell", received, production.bank_sha256)
     assert "--rescore" in refused.value.remedy
     with pytest.raises(Refused, match="got images of other") as refused:

@@ -139,7 +139,7 @@ def test_the_gate_judges_the_metrics_in_the_ledger_not_those_in_mlflow(candidate
     assert done.promoted
     assert done.judgement.record.metrics == measured
     (problem,) = verify(candidates).problems
-    expected = f"MLflow says image_auroc 0.123, measured was {measured['image_auroc']}"
+    expected = f"MLflow has image_auroc 0.123, the record has {measured['image_auroc']}"
     assert problem == f"bank {CATEGORY} 2 is not the one that was recorded: {expected}"
 
 
