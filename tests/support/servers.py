@@ -15,41 +15,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
-PATIENCE = 120  # seconds that a process of ours may take to start, on a busy machine
+PATIENCE = 300  # seconds that a process of ours may take to start, on a busy machine
 PROGRAMS = Path(sys.executable).parent
 Process = subprocess.Popen[bytes]
 
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Prefect server's API: what PREFECT_API_URL names. One server for all workers of a session."""
-    own = tmp_path_factory.getbasetemp()
-    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "prefect_server"
-    folder.mkdir(exist_ok=True)
-    state, lock = folder / "state.json", FileLock(folder / "lock")
-    with lock:
-        known = json.loads(state.read_text()) if state.exists() else _start_prefect(folder)
-        state.write_text(json.dumps({**known, "users": known["users"] + 1}))
-    yield known["url"]
-    with lock:
-        known = json.loads(state.read_text())
-        state.write_text(json.dumps({**known, "users": known["users"] - 1}))
-        if known["users"] == 1:
-            state.unlink()
-            with suppress(ProcessLookupError):
-                os.killpg(known["group"], signal.SIGKILL)
+    """The address of a Prefect server's API: what PREFECT_API_URL names.
 
-
-def _start_prefect(folder: Path) -> dict[str, Any]:
-    port = free_port()
+    One for all tests of a worker. Workers do not share it: tests look at the newest artifact of a category.
+    """
+    home, port = tmp_path_factory.mktemp("prefect_server"), free_port()
     url = f"http://127.0.0.1:{port}/api"
+    environment = {"PREFECT_HOME": str(home), "PREFECT_SERVER_DATABASE_TIMEOUT": "60"}
     command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
-    environment = {"PREFECT_HOME": str(folder), "PREFECT_SERVER_DATABASE_TIMEOUT": "60"}
-    process = _started(command, folder, environment)
-    wait_for(lambda: call(f"{url}/health") is True, process)
-    return {"url": url, "group": process.pid, "users": 0}
+    with running(command, home, environment) as server:
+        wait_for(lambda: call(f"{url}/health") is True, server)
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -72,19 +56,9 @@ def running(command: list[str], folder: Path, environment: Mapping[str, str]) ->
 
     The environment's own programs are first on the PATH, as they are when it is activated. The log is `folder`/log.
     """
-    process = _started(command, folder, environment)
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _started(command: list[str], folder: Path, environment: Mapping[str, str]) -> Process:
     search = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
     with (folder / "log").open("wb") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [str(PROGRAMS / command[0]), *command[1:]],
             cwd=folder,
             env={**os.environ, "PATH": search, **environment},
@@ -92,6 +66,12 @@ def _started(command: list[str], folder: Path, environment: Mapping[str, str]) -
             stderr=log,
             start_new_session=True,
         )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def wait_for(condition: Callable[[], bool], process: Process) -> None:
